@@ -1,0 +1,3 @@
+# lib/: what several programs share.
+LIBS   += fh
+fh_SRC := $(wildcard lib/*.c)
