@@ -1,20 +1,43 @@
 # Makefile - one make, no recursion. `make run` and `make test` are all a newcomer needs;
-# `make help` lists the rest. Each room's module.mk adds its programs and sources.
+# `make help` lists the rest. Each room's module.mk adds its sources, programs and tests.
 
+.DEFAULT_GOAL := all
 B      := build$(if $(SAN),-san)
-CC     ?= gcc
 CFLAGS ?= -O2 -g
 WARN   := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
 	  -Wno-missing-field-initializers -Werror
-# LTO is off and sections are collected, so that the worker holds only what it calls.
-ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. -I$B/gen -MMD -MP $(WARN) -fPIE -ffunction-sections \
-	-fdata-sections -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS)
-SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+HARDEN := -fPIE -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+# Sections are collected at link time, so that a program holds only what it calls.
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. -I$B/gen -MMD -MP $(WARN) $(HARDEN) -ffunction-sections \
+	-fdata-sections $(CPPFLAGS) $(CFLAGS) $(SANFLAGS)
+ALL_LDFLAGS = -Wl,--gc-sections -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
 
-all:
+# What a module.mk may add to:
+LIBS  :=# static library NAME from NAME_SRC: $B/libNAME.a
+PROGS :=# program NAME from NAME_MAIN and NAME_LIBS (libraries), linked with NAME_LDLIBS and NAME_LDFLAGS: $B/bin/NAME
+GEN   :=# generated headers, made before anything is compiled
 
-# A room adds:  NAME_SRC (sources of build/libNAME.a), GEN (generated headers under $B/gen), PROGS.
-LIBS  :=
-PROGS :=
-GEN   :=
 include lib/module.mk hypervisor/module.mk tests/module.mk
+
+all: $(PROGS:%=$B/bin/%)
+
+$B/%.o: %.c | $(GEN)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+.SECONDEXPANSION:
+$(LIBS:%=$B/lib%.a): $B/lib%.a: $$($$*_SRC:%.c=$B/%.o)
+	@rm -f $@
+	$(AR) rcsD $@ $^
+
+$(PROGS:%=$B/bin/%): $B/bin/%: $$($$*_MAIN:%.c=$B/%.o) $$(patsubst %,$B/lib%.a,$$($$*_LIBS))
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) $($*_LDFLAGS) -o $@ $^ $($*_LDLIBS)
+
+clean:
+	rm -rf build build-*
+
+.PHONY: all clean
+.DELETE_ON_ERROR:
+-include $(shell find $B -name '*.d' 2>/dev/null)

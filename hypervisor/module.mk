@@ -1,0 +1,17 @@
+# hypervisor/: fh-worker, one process per child partition.
+LIBS       += worker
+worker_SRC := $(filter-out %/main.c,$(wildcard hypervisor/*/*.c))
+PROGS      += fh-worker
+fh-worker_MAIN    := hypervisor/main.c
+fh-worker_LIBS    := worker fh
+# Static: no loader to run at every start, and the empty mount namespace has no libraries.
+fh-worker_LDFLAGS := $(if $(SAN),,-static-pie)
+fh-worker_LDLIBS  := -ljansson -lpthread
+
+# ACPI: each .asl becomes an array of bytes (NAME_aml_code) in a header.
+ASL := $(wildcard hypervisor/boot/acpi/*.asl)
+GEN += $(ASL:hypervisor/boot/acpi/%.asl=$B/gen/%.aml.h)
+$B/gen/%.aml.h: hypervisor/boot/acpi/%.asl
+	@mkdir -p $(@D)
+	iasl -we -vs -p $B/gen/$* -tc $< >$B/gen/$*.log || { cat $B/gen/$*.log; exit 1; }
+	mv $B/gen/$*.hex $@
