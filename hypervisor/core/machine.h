@@ -22,6 +22,7 @@ enum {
 	MACHINE_MAX_NODES = 16,
 	MACHINE_COM_PORTS = 2,
 	MACHINE_MIN_MB = 32,
+	MACHINE_MAX_MB = 16 << 20, /* 16 TiB: with the windows above it still below 2^45 */
 	MACHINE_CMDLINE = 2048, /* bytes with the final zero */
 };
 
@@ -37,14 +38,14 @@ struct machine {
 	struct {
 		uint64_t count;            /* 1-64 */
 		uint64_t threads_per_core; /* 1 or 2 */
-		uint64_t cores_per_socket; /* 0: all in one socket */
+		uint64_t cores_per_socket; /* 0 in the document: all in one socket */
 		char baseline[32];         /* a name from cpuid_baselines: "host", "x86-64-v2", ... */
 		bool expose_virtualization;
 	} processor;
 	struct {
 		uint64_t size_mb;    /* assigned at start */
-		uint64_t maximum_mb; /* room for what is added while running; 0: size_mb */
-		bool huge_pages;     /* BackingPageSize "Large" */
+		uint64_t maximum_mb; /* room for what is added while running; 0 in the document: size_mb */
+		unsigned huge_pages; /* BackingPageSize: 0 "Small", 1 "Large" */
 	} memory;
 	struct machine_node node[MACHINE_MAX_NODES];
 	size_t nodes; /* 0: no NUMA */
@@ -64,7 +65,7 @@ struct machine {
 extern const struct field machine_fields[];
 
 void machine_defaults(struct machine *m);
-/* Reads and checks. Descriptors of the document become m's (machine_close). */
+/* Fills m from defaults and the document, and checks. Its descriptors become m's (machine_close). */
 int machine_read(struct machine *m, json_t *doc, struct fd_set_in *fds, struct err *e);
 void machine_close(struct machine *m);
 
@@ -87,6 +88,8 @@ unsigned machine_node_of(const struct machine *m, unsigned vp);
 #define MAP_KVM_TSS     0xfeffc000ull /* 3 pages and the identity map page, for KVM on VT-x */
 #define MAP_FIRMWARE    0xff000000ull /* room for firmware flash, 16 MiB */
 #define MAP_HIGH_RAM    0x100000000ull
+/* What is added while running begins at a multiple of 128 MiB, the unit of memory hot-add. */
+#define MAP_HOT_ADD_ALIGN  0x08000000ull
 #define MAP_VMBUS_HIGH_LEN 0x20000000ull /* 512 MiB above the RAM (up to maximum_mb), 1 GiB aligned */
 #define MAP_PCI_HIGH_LEN   0x1000000000ull /* 64 GiB after it: room for PCI */
 /* The last 128 KiB below 1 MiB are RAM that the guest is told is reserved: tables and small shared things. */
@@ -99,6 +102,7 @@ unsigned machine_node_of(const struct machine *m, unsigned vp);
 struct memory_map {
 	uint64_t low_ram;    /* bytes at 0 */
 	uint64_t high_ram;   /* bytes at MAP_HIGH_RAM */
+	uint64_t hot_add;    /* where the first RAM added while running goes */
 	uint64_t high_limit; /* end of the address space kept for RAM */
 	uint64_t vmbus_high; /* base of the high VMBus window */
 	uint64_t pci_high;
