@@ -22,7 +22,7 @@
 enum field_type {
 	FIELD_END,    /* ends a table */
 	FIELD_BOOL,   /* bool */
-	FIELD_UINT,   /* uint64_t, within min..max */
+	FIELD_UINT,   /* uint64_t, within min..max; a document cannot hold more than 2^63 - 1 */
 	FIELD_STRING, /* char[size], UTF-8 without control characters, min..max bytes, max < size */
 	FIELD_GUID,   /* uint8_t[16], written as "01234567-89ab-...", stored in the order written */
 	FIELD_ENUM,   /* unsigned: index into names[] */
@@ -45,7 +45,7 @@ struct field {
 	const char *help;           /* one sentence */
 };
 
-/* The usual rows. REQ variants are required. */
+/* Where the value of a row goes: { "Count", FIELD_UINT, FIELD_AT(processor, count), .min = 1, .max = 64 }. */
 #define FIELD_AT(s, m) .offset = offsetof(struct s, m)
 
 /* Descriptors that came with a document. A slot that the document uses is taken (set to -1); what is
@@ -55,18 +55,36 @@ struct fd_set_in {
 	size_t n;
 };
 
+enum {
+	SCHEMA_DEPTH_MAX = 32,         /* of arrays and objects in each other */
+	SCHEMA_TEXT_MAX = 1024 * 1024, /* bytes of a document */
+	SCHEMA_DOCUMENT_FDS = 64,      /* what FIELD_FD is described as being below of */
+};
+
 /*
  * Reads doc into out, which the caller has filled with defaults; names that are absent keep them.
  * fds may be NULL. On failure returns -EINVAL (-EBADF for a bad descriptor index) with the sentence,
  * and every descriptor that had been taken is closed; out is then unspecified but holds no descriptor.
- * FIELD_FD members must be -1 by default.
+ * FIELD_FD members must be -1 by default. An element of a list keeps the defaults of its slot.
  */
 int schema_read(const struct field *table, json_t *doc, struct fd_set_in *fds, void *out, struct err *e);
-/* A new reference, or NULL when memory is out. FIELD_FD members are left out. */
+/*
+ * A new reference, or NULL when memory is out. FIELD_FD members are left out, characters that no
+ * document may hold become '?', numbers above 2^63 - 1 become that.
+ */
 json_t *schema_write(const struct field *table, const void *in);
 /* The table as a JSON Schema object: a new reference, or NULL. */
 json_t *schema_describe(const struct field *table);
-/* Text to document, bounded: at most `len` bytes, depth 32, no duplicate names. New reference or NULL. */
+/* Sets every FIELD_FD member of a zeroed struct to -1, those of all list slots too. */
+void schema_no_fds(const struct field *table, void *out);
+/* Closes every descriptor that a struct holds and sets its member to -1. */
+void schema_close_fds(const struct field *table, void *out);
+/*
+ * Text to document, bounded: at most SCHEMA_TEXT_MAX bytes, SCHEMA_DEPTH_MAX levels, no duplicate
+ * names, no NUL. Any JSON value is a document. A new reference, or NULL with e->code EINVAL or ENOMEM.
+ */
 json_t *schema_parse(const char *text, size_t len, struct err *e);
+/* Whether a table keeps its own rules (every row has help, room for what it admits, ...); for tests. */
+bool schema_table_ok(const struct field *table, struct err *e);
 
 #endif
