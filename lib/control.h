@@ -6,14 +6,20 @@
  * methods. Parameters are checked by the dispatcher against the row's schema before the handler
  * sees them. Messages: at most CONTROL_MAX bytes and CONTROL_MAX_FDS descriptors; a peer that breaks
  * the protocol (garbage, oversized, a batch) gets one error answer and keeps its connection; a
- * peer that does not read is disconnected once its socket is full.
+ * peer that does not read is disconnected once its socket is full. An empty packet ends the
+ * connection: a reader cannot tell it from a peer that has gone.
  *
  *   -> {"jsonrpc":"2.0","id":1,"method":"pause","params":{}}
  *   <- {"jsonrpc":"2.0","id":1,"result":{"changed":true}}
  *   <- {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"...","data":{"errno":22}}}
  *   <- {"jsonrpc":"2.0","method":"state","params":{...}}              (an event)
  *
- * Server side: one thread, never blocks, no allocation beyond the message in hand.
+ * Every table answers "methods" as well: what there is to ask, as control_describe tells it. Errors:
+ * -32700 not JSON, -32600 not a request, -32601 no such method, -32602 bad params, -32000 the
+ * method failed. A request without id is carried out and not answered.
+ *
+ * Server side: one thread, never blocks, no allocation beyond the message in hand; after control_new
+ * no system calls but accept4, recvmsg, sendmsg and close (and malloc's).
  */
 #ifndef LIB_CONTROL_H
 #define LIB_CONTROL_H
@@ -31,10 +37,11 @@ struct method {
 	const char *help; /* one or two sentences, for people */
 	const struct field *params;
 	size_t params_size;
-	void (*defaults)(void *params); /* after zeroing; may be NULL; must set FIELD_FD members to -1 */
+	void (*defaults)(void *params); /* after zeroing and setting FIELD_FD members to -1; may be NULL */
 	const struct field *result;
 	size_t result_size;
-	/* Returns 0 with *result filled, or -errno with *e. Descriptors in *params are the handler's. */
+	/* Returns 0 with *result filled (zeroed before), or -errno with *e. Descriptors in *params are the
+	 * handler's, whatever it returns. It may send events, which go out before the answer. */
 	int (*call)(void *ctx, void *params, void *result, struct err *e);
 };
 
@@ -60,8 +67,9 @@ int control_client_fd(const struct control_client *c);
 /*
  * Calls method with params (reference taken, NULL for none) and descriptors (still the caller's).
  * Returns 0 and *result (new reference; may be NULL to drop it), or -errno with the server's own
- * sentence. timeout_ms < 0 waits for ever. Events that arrive meanwhile are kept (at most 256, the
- * oldest dropped) for control_next_event.
+ * sentence. timeout_ms < 0 waits for ever; -ETIMEDOUT leaves the connection usable, the late answer
+ * is dropped. Events that arrive meanwhile are kept (at most 256 and 1 MiB, the oldest dropped) for
+ * control_next_event; polling control_client_fd does not tell about those.
  */
 int control_call(struct control_client *c, const char *method, json_t *params, const int *fds, size_t nfds,
     int timeout_ms, json_t **result, struct err *e);
