@@ -26,12 +26,16 @@ $B/%.o: %.c | $(GEN)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# Functions, because a % in the prerequisites of a pattern rule would be replaced by its stem.
+objects   = $(1:%.c=$B/%.o)
+libraries = $(1:%=$B/lib%.a)
+
 .SECONDEXPANSION:
-$(LIBS:%=$B/lib%.a): $B/lib%.a: $$($$*_SRC:%.c=$B/%.o)
+$(LIBS:%=$B/lib%.a): $B/lib%.a: $$(call objects,$$($$*_SRC))
 	@rm -f $@
 	$(AR) rcsD $@ $^
 
-$(PROGS:%=$B/bin/%): $B/bin/%: $$($$*_MAIN:%.c=$B/%.o) $$(patsubst %,$B/lib%.a,$$($$*_LIBS))
+$(PROGS:%=$B/bin/%): $B/bin/%: $$(call objects,$$($$*_MAIN)) $$(call libraries,$$($$*_LIBS))
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) $($*_LDFLAGS) -o $@ $^ $($*_LDLIBS)
 
