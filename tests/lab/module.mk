@@ -1,0 +1,40 @@
+# tests/lab: real guests on real KVM inside an emulated machine; see run.sh.
+LAB_CACHE := $(or $(FREEHOLD_CACHE),.cache)/lab
+
+# The driver: a Lua interpreter that starts workers and talks to them. In the emulated machine, hence static.
+PROGS += fh-lab
+fh-lab_MAIN    := $(wildcard tests/lab/driver*.c)
+fh-lab_LIBS    := fh
+fh-lab_LDFLAGS := $(if $(SAN),,-static-pie)
+fh-lab_LDLIBS  := -llua5.4 -ljansson -lm -lpthread
+$(fh-lab_MAIN:%.c=$B/%.o): CPPFLAGS += -I/usr/include/lua5.4
+
+# What shell cannot do in a guest.
+PROGS += guest-tool
+guest-tool_MAIN    := $(wildcard tests/lab/guest/*.c)
+guest-tool_LDFLAGS := $(if $(SAN),,-static)
+guest-tool_LDLIBS  := -lpthread
+
+# Kernels, and the parts of the machines' memory images that do not change from run to run.
+$B/lab/kernels: $(addprefix tests/lab/,kernels.txt modules.txt kernels.sh lib.sh)
+	@mkdir -p $(@D)
+	tests/lab/kernels.sh $(LAB_CACHE)
+	@touch $@
+$B/lab/guests.cpio: $B/lab/kernels $B/bin/guest-tool $(addprefix tests/lab/,image.sh init guest/init)
+	tests/lab/image.sh $B/lab $(LAB_CACHE) $B/bin/guest-tool
+lab-image: $B/lab/guests.cpio
+
+# The lab: make lab, make lab T=boot. The long and the Intel suite alike.
+LAB_PROGS := $B/bin/fh-worker $B/bin/fh-lab
+lab lab-long lab-intel: lab-image $(LAB_PROGS)
+	BUILD=$B tests/lab/run.sh suite $@ $(T)
+
+# A guest with its console on this terminal.
+run: deps
+	@$(MAKE) -s lab-image $(LAB_PROGS)
+	@BUILD=$B tests/lab/run.sh run
+
+deps:
+	@./packages.sh install packages.txt
+
+.PHONY: lab-image lab lab-long lab-intel run deps

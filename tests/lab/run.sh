@@ -1,0 +1,348 @@
+#!/bin/bash
+# run.sh - runs the lab: an emulated machine with virtualisation (L1) in which our worker runs real guests (L2).
+#
+#   run.sh suite lab [NAME...]       the scenarios of scenarios.txt of that suite (make lab, make lab T=NAME)
+#   run.sh shell 'commands'          one L1, the shell commands in it, its output and exit status
+#   run.sh run                       a guest with its console on this terminal (make run)
+#
+# To try a program by hand: it is in L1's PATH if it is in build/bin (fh-worker, fh-lab) or named in LAB_FILES:
+#
+#   LAB_FILES="/tmp/prog /tmp/data" tests/lab/run.sh shell 'prog /drop/data; dmesg | tail; cat /proc/meminfo'
+#
+# Static programs only: L1 holds busybox and the kernel modules of modules.txt. Guests are in /guests/NAME/
+# {vmlinuz,initrd} (kernels.txt), scenarios and their library in /lab, and what the worker's socket offers
+# can be called from Lua: run.sh shell "fh-lab -e 'print(...)'".
+#
+# Environment: LAB_KERNEL=cloud-6.12 (L1's kernel, a name of kernels.txt), LAB_MEMORY=MiB (shell, run),
+# LAB_ACCEL=tcg|kvm (default: kvm where the machine's KVM can nest), JOBS=2 (machines at once), LAB_FILES,
+# LAB_TIMEOUT=s (shell), BUILD=build, KEEP=1 (keeps the machines' logs), RUN_KERNEL RUN_PROCESSORS RUN_MEMORY (run).
+set -eu
+. "$(dirname "$0")/lib.sh"
+build=${BUILD:-$top/build}
+images=$build/lab
+kernel=${LAB_KERNEL:-cloud-6.12}
+jobs=${JOBS:-2}
+work=$(mktemp -d "${TMPDIR:-/tmp}/lab.XXXXXX")
+
+die() {
+	echo "run.sh: $*" >&2
+	exit 2
+}
+
+# --- what L1 is made of ------------------------------------------------------------------------------
+
+accel() {
+	local m
+	if [ -n "${LAB_ACCEL:-}" ]; then
+		echo "$LAB_ACCEL"
+		return
+	fi
+	for m in kvm_intel kvm_amd; do
+		if [ -r /dev/kvm ] && [ -w /dev/kvm ] && grep -q '[Y1]' /sys/module/$m/parameters/nested 2>/dev/null; then
+			echo kvm
+			return
+		fi
+	done
+	echo tcg
+}
+
+# The initramfs: the kernel's own part, the guests, and what changes from run to run.
+make_initrd() {
+	local p=$work/programs f
+	mkdir -p "$p/bin" "$p/lab" "$p/drop"
+	for f in fh-worker fh-lab; do
+		[ -x "$build/bin/$f" ] && cp "$build/bin/$f" "$p/bin/"
+	done
+	[ -z "${LAB_STRIP-1}" ] || strip "$p"/bin/* 2>/dev/null || true
+	find "$lab" -maxdepth 1 \( -name "*.lua" -o -name "*.txt" \) -exec cp {} "$p/lab/" \;
+	for f in ${LAB_FILES:-}; do
+		cp -rL "$f" "$p/drop/"
+	done
+	[ -z "${1:-}" ] || printf '%s\n' "$1" >"$p/drop/command"
+	archive "$p" >"$work/programs.cpio"
+	cat "$images/$kernel/base.cpio" "$images/guests.cpio" "$work/programs.cpio" >"$work/initrd"
+	rm -rf "$p" "$work/programs.cpio"
+}
+
+# machine MEMORY APPEND: sets the array machine to the command line of one L1 without its serial ports.
+machine() {
+	local cpu=(-accel tcg,thread=single -cpu "EPYC,+svm,+npt")
+	# One processor: emulated SVM on several threads crashes L1 once in a while (QEMU 7.2).
+	[ "$(accel)" = kvm ] && cpu=(-accel kvm -cpu host)
+	machine=(setpriv --pdeathsig KILL qemu-system-x86_64 "${cpu[@]}" -M pc -smp 1 -m "$1" -nodefaults
+		-no-user-config -display none -no-reboot -kernel "$images/$kernel/vmlinuz" -initrd "$work/initrd"
+		-append "console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off $2")
+}
+
+# --- one L1 with its order line ----------------------------------------------------------------------
+
+# start_l1 SLOT MEMORY APPEND ARGS...: L1 of this slot. Its process is in pid[SLOT], its order line in
+# to[SLOT] and from[SLOT], its kernel's log in $work/SLOT.log.
+declare -A pid=() to=() from=()
+start_l1() {
+	local slot=$1 memory=$2 append=$3 i o
+	shift 3
+	rm -f "$work/$slot.in" "$work/$slot.out"
+	mkfifo "$work/$slot.in" "$work/$slot.out"
+	exec {i}<>"$work/$slot.in" {o}<>"$work/$slot.out"
+	machine "$memory" "$append"
+	"${machine[@]}" -serial "file:$work/$slot.log" -serial stdio "$@" <&"$i" >&"$o" 2>"$work/$slot.err" &
+	pid[$slot]=$!
+	to[$slot]=$i
+	from[$slot]=$o
+}
+
+stop_l1() {
+	local slot=$1 i=${to[$1]:-} o=${from[$1]:-}
+	[ -n "${pid[$slot]:-}" ] || return 0
+	kill -KILL "${pid[$slot]}" 2>/dev/null || true
+	wait "${pid[$slot]}" 2>/dev/null || true
+	exec {i}>&- {o}>&-
+	unset "pid[$slot]"
+}
+
+# next_line SLOT UNTIL: the next line of the order line in $line; 1 when L1 has ended, 2 at the time UNTIL.
+next_line() {
+	local slot=$1 until=$2 part='' gone=
+	line=
+	while :; do
+		if IFS= read -r -t 1 -u "${from[$slot]}" part; then
+			line=$line${part%$'\r'}
+			return 0
+		fi
+		line=$line$part
+		[ -z "$gone" ] || [ -n "$part" ] || return 1
+		[ "$SECONDS" -lt "$until" ] || return 2
+		kill -0 "${pid[$slot]}" 2>/dev/null || gone=1
+	done
+}
+
+order() {
+	echo "$2" >&"${to[$1]}"
+}
+
+# await SLOT MARK UNTIL: prints lines until one begins with MARK, which is left in $line.
+await() {
+	local rc
+	while :; do
+		rc=0
+		next_line "$1" "$3" || rc=$?
+		if [ $rc != 0 ]; then
+			[ -z "$line" ] || printf '%s\n' "$line"
+			return $rc
+		fi
+		case $line in
+		"$2"*) return 0 ;;
+		*) printf '%s\n' "$line" ;;
+		esac
+	done
+}
+
+# The emulator's own fault (QEMU 7.2): an interrupt taken inside VMRUN. Nothing else is ever tried again.
+emulator_fault() {
+	grep -q 'TASK stack guard page was hit' "$work/$1.log" && grep -q '__svm_vcpu_run' "$work/$1.log"
+}
+
+show_l1() {
+	echo "--- the machine's own log, last lines ($1)"
+	tail -n "${2:-40}" "$work/$1.log" 2>/dev/null | tr -d '\r' | sed 's/^/L1| /'
+	sed 's/^/qemu| /' "$work/$1.err" 2>/dev/null | grep -v "doesn't support requested feature" || true
+}
+
+# --- scenarios ---------------------------------------------------------------------------------------
+
+# The next scenario in the queue whose memory column is $1 (any, if empty): "NAME MEMORY LIMIT" in $next.
+take() {
+	local l
+	{
+		flock 7
+		next=
+		: >"$work/queue.rest"
+		while read -r l; do
+			if [ -z "$next" ] && { [ -z "${1:-}" ] || [ "$(set -- $l; echo "$2")" = "$1" ]; }; then
+				next=$l
+			else
+				echo "$l" >>"$work/queue.rest"
+			fi
+		done <"$work/queue"
+		mv "$work/queue.rest" "$work/queue"
+	} 7>"$work/queue.lock"
+	[ -n "$next" ]
+}
+
+# report NAME SECONDS FILE: prints a scenario's result in one piece and counts it.
+report() {
+	{
+		flock 7
+		printf '=== %s (%s s)\n' "$1" "$2"
+		cat "$3"
+		cat "$3" >>"$work/results"
+		echo "$1 $2" >>"$work/times"
+	} 7>"$work/report.lock"
+}
+
+# run_one SLOT NAME LIMIT OUT: one scenario in the running L1s named after SLOT (one, or "a" and "b" of a pair).
+# 0 done (whatever came out), 1 the machine is of no use any more, 3 the emulator's fault.
+run_one() {
+	local slots=$1 name=$2 until=$((SECONDS + $3)) out=$4 s rc
+	for s in $slots; do
+		order "$s" "scenario $name"
+	done
+	for s in $slots; do
+		rc=0
+		await "$s" "LAB BEGIN" "$until" >/dev/null && await "$s" "LAB END $name" "$until" >>"$out" || rc=$?
+		if [ $rc = 0 ] && [ "${line##* }" != 0 ]; then
+			grep -q '^FAIL' "$out" || echo "FAIL $name: ended with status ${line##* }" >>"$out"
+		fi
+		[ $rc = 0 ] && continue
+		emulator_fault "$s" && return 3
+		[ $rc = 2 ] && echo "FAIL $name: not done within $3 s" >>"$out"
+		[ $rc = 1 ] && echo "FAIL $name: the lab's machine ended" >>"$out"
+		show_l1 "$s" >>"$out"
+		return 1
+	done
+}
+
+# boot_slots SLOTS MEMORY: starts one L1, or two joined by a cable where the column says 512+512.
+boot_slots() {
+	local slots=$1 memory=$2 s role=a net
+	for s in $slots; do
+		if [ "$memory" = "${memory%+*}" ]; then
+			start_l1 "$s" "$memory" ""
+		else
+			net=server=on
+			[ $role = a ] || net=server=off
+			start_l1 "$s" "${memory%+*}" "lab.role=$role" -device "virtio-net-pci,netdev=n,romfile=,mac=52:54:00:77:00:0$role" \
+				-netdev "stream,id=n,$net,addr.type=unix,addr.path=$work/${s%?}.cable"
+			while [ $role = a ] && [ ! -S "$work/${s%?}.cable" ] && kill -0 "${pid[$s]}" 2>/dev/null; do sleep 0.05; done
+			memory=${memory#*+}+
+			role=b
+		fi
+	done
+	for s in $slots; do
+		await "$s" "LAB READY" $((SECONDS + 90)) >>"$work/$s.boot" || return 1
+	done
+}
+
+stop_slots() {
+	local s
+	for s in $1; do
+		order "$s" off
+	done
+	for s in $1; do
+		[ -z "${pid[$s]:-}" ] || next_line "$s" $((SECONDS + 5)) || true
+		stop_l1 "$s"
+		rm -f "$work/${s%?}.cable"
+	done
+}
+
+# One lane: boots machines and takes scenarios until the queue is empty.
+lane() {
+	local lane=$1 memory='' slots='' rc t out tries=0 next
+	trap 'for s in "${!pid[@]}"; do kill -KILL "${pid[$s]}" 2>/dev/null; done' EXIT
+	trap 'exit 130' INT TERM HUP
+	while take "$memory" || { [ -n "$memory" ] && stop_slots "$slots" && memory='' && take; }; do
+		set -- $next
+		out=$work/$1.out.txt
+		while :; do
+			: >"$out"
+			t=$EPOCHREALTIME
+			rc=0
+			if [ -z "$memory" ]; then
+				memory=$2
+				slots=$lane.0
+				[ "$memory" = "${memory%+*}" ] || slots="$lane.a $lane.b"
+				boot_slots "$slots" "$memory" || rc=4
+				echo "$(elapsed "$t")" >>"$work/boots"
+				t=$EPOCHREALTIME
+			fi
+			if [ $rc = 4 ]; then
+				echo "FAIL $1: the lab's machine did not start" >>"$out"
+				for s in $slots; do show_l1 "$s" >>"$out"; cat "$work/$s.boot" >>"$out"; done
+			else
+				run_one "$slots" "$1" "$3" "$out" || rc=$?
+			fi
+			[ $rc = 0 ] || { for s in $slots; do stop_l1 "$s"; done; memory=; }
+			[ $rc = 3 ] && [ $tries -lt 3 ] || break
+			tries=$((tries + 1))
+			echo "lab: $1: the emulator crashed in VMRUN (known fault of QEMU 7.2); again"
+		done
+		report "$1" "$(elapsed "$t")" "$out"
+	done
+}
+
+elapsed() {
+	awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'
+}
+
+suite() {
+	local name=$1 n p f s l start=$EPOCHREALTIME
+	shift
+	rows scenarios.txt | awk -v suite="$name" -v want=" $* " '
+		$4 == suite && (want == "  " || index(want, " " $1 " ")) { print $1, $2, $3 }' >"$work/queue"
+	[ -s "$work/queue" ] || die "no scenario ${*:-at all} in suite $name: see scenarios.txt"
+	[ "$(wc -l <"$work/queue")" -ge "$jobs" ] || jobs=$(wc -l <"$work/queue")
+	: >"$work/results"
+	make_initrd
+	for ((l = 1; l <= jobs; l++)); do
+		lane "$l" &
+		lanes+=($!)
+	done
+	wait "${lanes[@]}" || true
+	lanes=()
+	p=$(grep -c '^PASS' "$work/results" || true)
+	f=$(grep -c '^FAIL' "$work/results" || true)
+	s=$(grep -c '^SKIP' "$work/results" || true)
+	n=$(wc -l <"$work/boots")
+	echo "lab: $n machine(s) started, $(sort -n "$work/boots" | xargs) s each; $(accel), $kernel"
+	echo "lab: $p passed, $f failed, $s skipped in $(elapsed "$start") s ($(sort "$work/times" | awk '{ printf "%s%s %s", sep, $1, $2; sep = ", " }'))"
+	[ "$f" = 0 ] && [ "$p" -gt 0 ]
+}
+
+# --- by hand -----------------------------------------------------------------------------------------
+
+shell() {
+	local rc=0 until=$((SECONDS + ${LAB_TIMEOUT:-120}))
+	make_initrd "$1"
+	start_l1 shell "${LAB_MEMORY:-2048}" ""
+	await shell "LAB READY" $((SECONDS + 60)) || rc=$?
+	if [ $rc = 0 ]; then
+		order shell shell
+		await shell "LAB END shell" "$until" || rc=$?
+	fi
+	if [ $rc != 0 ]; then
+		[ $rc = 2 ] && echo "run.sh: not done in time (LAB_TIMEOUT)" >&2
+		[ $rc = 1 ] && echo "run.sh: the machine ended" >&2
+		show_l1 shell >&2
+		return 1
+	fi
+	return "${line##* }"
+}
+
+run() {
+	make_initrd
+	machine "${LAB_MEMORY:-2048}" "lab.order=run run.kernel=${RUN_KERNEL:-cloud-6.12} run.processors=${RUN_PROCESSORS:-1} run.memory=${RUN_MEMORY:-512}"
+	echo "Starting a guest (a few seconds). Its shell: 'poweroff -f' or Ctrl-D ends it; Ctrl-A x ends it by force."
+	"${machine[@]}" -serial "file:$work/run.log" -serial mon:stdio &
+	pid[run]=$!
+	wait "${pid[run]}" || show_l1 run
+}
+
+lanes=()
+cleanup() {
+	local s
+	for s in "${lanes[@]}"; do kill -TERM "$s" 2>/dev/null || true; done
+	for s in "${!pid[@]}"; do kill -KILL "${pid[$s]}" 2>/dev/null || true; done
+	wait 2>/dev/null || true
+	if [ -n "${KEEP:-}" ]; then echo "run.sh: logs in $work" >&2; else rm -rf "$work"; fi
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+[ -s "$images/guests.cpio" ] && [ -s "$images/$kernel/base.cpio" ] || make -s -C "$top" lab-image
+case ${1:-} in
+suite) shift && suite "$@" ;;
+shell) shell "${2:?run.sh shell COMMANDS}" ;;
+run) run ;;
+*) die "usage: run.sh suite NAME [SCENARIO...] | shell 'COMMANDS' | run" ;;
+esac
