@@ -18,6 +18,7 @@ enum { BUS_MAX_RANGES = 64 };
 struct bus_range {
 	uint32_t base, len;
 	struct device *dev;
+	uint32_t first; /* what the device calls the first port of the range */
 };
 
 struct bus {
@@ -27,6 +28,8 @@ struct bus {
 
 /* 0, or -EEXIST on overlap, -ENOSPC, -ERANGE beyond 64 Ki ports. */
 int bus_add(struct bus *b, uint32_t base, uint32_t len, struct device *dev);
+/* For a device with several ranges: its offsets in this one begin at first instead of 0. */
+int bus_add_at(struct bus *b, uint32_t base, uint32_t len, struct device *dev, uint32_t first);
 /* size: 1, 2 or 4 bytes. */
 uint32_t bus_read(const struct bus *b, uint16_t port, unsigned size);
 void bus_write(const struct bus *b, uint16_t port, unsigned size, uint32_t value);

@@ -32,7 +32,11 @@ struct device_host {
 	/* Seconds since 1970 UTC of the machine's wall clock. */
 	int64_t (*wall)(void *ctx);
 	void (*request)(void *ctx, enum guest_request what);
-	/* Calls dev's expire op once when now() reaches ns; UINT64_MAX: never. One timer a device. */
+	/*
+	 * Calls dev's expire op (device_expire) once when now() reaches ns; UINT64_MAX: never. One timer a
+	 * device; setting it again replaces it. A moment that has passed expires at once. An expiry may
+	 * come late, or after the timer was set to something else: devices look at the time themselves.
+	 */
 	void (*timer)(void *ctx, struct device *dev, uint64_t ns);
 };
 
@@ -57,9 +61,12 @@ struct device {
 };
 
 /* Fills in the common part. size of the whole struct is the device's own business. */
-void device_init(struct device *d, const struct device_ops *ops, const struct device_host *host,
-    unsigned instance);
-/* Locks around ops. device_save returns the bytes used or -ENOSPC; device_restore 0 or -EINVAL with e. */
+void device_init(
+    struct device *d, const struct device_ops *ops, const struct device_host *host, unsigned instance);
+/*
+ * Locks around ops. device_save returns the bytes used or -ENOSPC; device_restore 0 or -EINVAL with e.
+ * device_free stops the timer first; by then nobody else may know the device.
+ */
 void device_reset(struct device *d);
 void device_expire(struct device *d);
 long device_save(struct device *d, void *buf, size_t cap);

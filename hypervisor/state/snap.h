@@ -3,8 +3,9 @@
  *
  * A device names each guest-visible field once, in a function that is run to save and to restore.
  * What is read back is as untrusted as the guest: each field states its largest legal value, and the
- * first bad one fails the whole (later calls do nothing). A failed restore leaves the object in an
- * unspecified but destroyable state; the caller drops it.
+ * first bad one fails the whole (later calls do nothing). A value above its limit also fails a save,
+ * since it could not be read back. A failed restore leaves the object in an unspecified but
+ * destroyable state; the caller drops it.
  *
  * Format: little-endian, no padding, in the order of the calls. Sections frame it (state/stream.h).
  */
@@ -22,7 +23,7 @@ struct snap {
 	uint8_t *buf;
 	size_t len; /* bytes in buf: capacity when saving, content when restoring */
 	size_t pos;
-	int rc; /* 0, or the first failure: -EINVAL (restore), -ENOSPC (save) */
+	int rc; /* 0, or the first failure: -EINVAL (bad value), -ENOSPC (no room to save) */
 	struct err err;
 };
 
