@@ -30,7 +30,7 @@
 #include "lib/err.h"
 #include "lib/schema.h"
 
-enum { CONTROL_MAX = 128 * 1024, CONTROL_MAX_FDS = 64 };
+enum { CONTROL_MAX = 128 * 1024, CONTROL_MAX_FDS = SCHEMA_DOCUMENT_FDS };
 
 struct method {
 	const char *name; /* NULL ends a table */

@@ -8,8 +8,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-_Static_assert(CONTROL_MAX_FDS == SCHEMA_DOCUMENT_FDS, "what schema_describe tells of descriptors");
-
 union ancillary {
 	struct cmsghdr header; /* for its alignment */
 	char bytes[CMSG_SPACE(CONTROL_MAX_FDS * sizeof(int))];
