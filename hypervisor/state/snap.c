@@ -85,37 +85,41 @@ snap_end(struct snap *s)
 void
 snap_bool(struct snap *s, const char *name, bool *v)
 {
-	uint64_t x = *v;
+	uint64_t x = s->saving ? *v : 0; /* before a restore *v may be anything */
 
 	snap_uint(s, name, &x, 1, 1);
-	*v = x != 0;
+	if (!s->rc)
+		*v = x != 0;
 }
 
 void
 snap_u8(struct snap *s, const char *name, uint8_t *v, uint8_t max)
 {
-	uint64_t x = *v;
+	uint64_t x = s->saving ? *v : 0;
 
 	snap_uint(s, name, &x, sizeof(*v), max);
-	*v = (uint8_t)x;
+	if (!s->rc)
+		*v = (uint8_t)x;
 }
 
 void
 snap_u16(struct snap *s, const char *name, uint16_t *v, uint16_t max)
 {
-	uint64_t x = *v;
+	uint64_t x = s->saving ? *v : 0;
 
 	snap_uint(s, name, &x, sizeof(*v), max);
-	*v = (uint16_t)x;
+	if (!s->rc)
+		*v = (uint16_t)x;
 }
 
 void
 snap_u32(struct snap *s, const char *name, uint32_t *v, uint32_t max)
 {
-	uint64_t x = *v;
+	uint64_t x = s->saving ? *v : 0;
 
 	snap_uint(s, name, &x, sizeof(*v), max);
-	*v = (uint32_t)x;
+	if (!s->rc)
+		*v = (uint32_t)x;
 }
 
 void
