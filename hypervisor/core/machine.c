@@ -290,8 +290,11 @@ machine_map(const struct machine *m, struct memory_map *map)
 	map->low_ram = size < MAP_LOW_RAM_END ? size : MAP_LOW_RAM_END;
 	map->high_ram = size - map->low_ram;
 	high_end = MAP_HIGH_RAM + map->high_ram;
-	map->hot_add = align_up(high_end, MAP_HOT_ADD_ALIGN);
-	map->high_limit = most > size ? align_up(map->hot_add + (most - size), MAP_HOT_ADD_ALIGN) : high_end;
+	map->hot_add = map->high_limit = high_end;
+	if (most > size) {
+		map->hot_add = align_up(high_end, MAP_HOT_ADD_ALIGN);
+		map->high_limit = align_up(map->hot_add + (most - size), MAP_HOT_ADD_ALIGN);
+	}
 	map->vmbus_high = align_up(map->high_limit, GIB);
 	map->pci_high = align_up(map->vmbus_high + MAP_VMBUS_HIGH_LEN, GIB);
 	map->end = map->pci_high + MAP_PCI_HIGH_LEN;
