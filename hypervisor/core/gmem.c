@@ -416,3 +416,34 @@ gmem_take_dirty(struct gmem *m, size_t i, uint64_t *bitmap)
 	for (size_t w = 0; r != NULL && w < bitmap_words(r); w++)
 		bitmap[w] = m->dirty[i] != NULL ? atomic_exchange(&m->dirty[i][w], 0) : 0;
 }
+
+void
+gmem_discard(struct gmem *m)
+{
+	for (size_t i = 0; i < gmem_regions(m); i++) {
+		const struct gmem_region *r = &m->region[i];
+
+		fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)r->off, (off_t)r->len);
+		gmem_dirty(m, r->gpa, r->len);
+	}
+}
+
+bool
+gmem_next_data(const struct gmem *m, size_t i, uint64_t from, uint64_t *start, uint64_t *len)
+{
+	const struct gmem_region *r = gmem_region(m, i);
+	off_t data, hole, end;
+
+	if (!r || from >= r->len)
+		return false;
+	end = (off_t)(r->off + r->len);
+	data = lseek(m->fd, (off_t)(r->off + from), SEEK_DATA);
+	if (data < 0 || data >= end)
+		return false;
+	hole = lseek(m->fd, data, SEEK_HOLE);
+	if (hole < 0 || hole > end)
+		hole = end;
+	*start = (uint64_t)data - r->off;
+	*len = (uint64_t)(hole - data);
+	return true;
+}

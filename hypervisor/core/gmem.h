@@ -50,6 +50,13 @@ int gmem_load(struct gmem *m, uint64_t gpa, int fd, uint64_t off, size_t len);
  * (preadv) and for atomics; the caller marks what it wrote with gmem_dirty. */
 void *gmem_span(const struct gmem *m, uint64_t gpa, size_t len);
 
+/* Gives every page back to the host; all memory reads as zero afterwards. Nobody may be using it. */
+void gmem_discard(struct gmem *m);
+/* The next stretch of region i that holds pages, at or after `from` (bytes into the region): true with
+ * *start and *len, false when none follows. Reading around in pages that were never touched would make
+ * them. */
+bool gmem_next_data(const struct gmem *m, size_t i, uint64_t from, uint64_t *start, uint64_t *len);
+
 /* Dirty tracking of the host's own writes. */
 int gmem_track(struct gmem *m, bool on, struct err *e);
 void gmem_dirty(struct gmem *m, uint64_t gpa, uint64_t len);
