@@ -6,6 +6,7 @@
 
 #include "hypervisor/boot/acpi.h"
 #include "hypervisor/boot/boot.h"
+#include "hypervisor/boot/smbios.h"
 
 int
 boot_tables(const struct machine *m, struct gmem *mem, struct err *e)
@@ -17,5 +18,7 @@ boot_tables(const struct machine *m, struct gmem *mem, struct err *e)
 	rc = acpi_write(m, mem, e);
 	if (rc == 0)
 		rc = acpi_write_generation_id(mem, m->generation_id, e);
+	if (rc == 0)
+		rc = smbios_write(m, mem, e);
 	return rc;
 }

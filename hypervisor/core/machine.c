@@ -225,12 +225,12 @@ bits_for(uint64_t n)
 	return bits;
 }
 
-static uint64_t
-cores_per_socket(const struct machine *m)
+unsigned
+machine_cores_per_socket(const struct machine *m)
 {
 	uint64_t cores = m->processor.count / m->processor.threads_per_core;
 
-	return m->processor.cores_per_socket != 0 ? m->processor.cores_per_socket : cores;
+	return (unsigned)(m->processor.cores_per_socket != 0 ? m->processor.cores_per_socket : cores);
 }
 
 unsigned
@@ -242,7 +242,7 @@ machine_core_shift(const struct machine *m)
 unsigned
 machine_socket_shift(const struct machine *m)
 {
-	return machine_core_shift(m) + bits_for(cores_per_socket(m));
+	return machine_core_shift(m) + bits_for(machine_cores_per_socket(m));
 }
 
 /*
@@ -253,7 +253,7 @@ machine_socket_shift(const struct machine *m)
 uint32_t
 machine_apic_id(const struct machine *m, unsigned vp)
 {
-	uint64_t threads = m->processor.threads_per_core, cores = cores_per_socket(m);
+	uint64_t threads = m->processor.threads_per_core, cores = machine_cores_per_socket(m);
 	uint64_t core = vp / threads;
 
 	return (uint32_t)(vp % threads | (core % cores) << machine_core_shift(m) |

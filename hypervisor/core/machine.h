@@ -71,6 +71,8 @@ void machine_close(struct machine *m);
 
 /* APIC id of virtual processor vp: thread, core and socket packed in fields of whole bits. */
 uint32_t machine_apic_id(const struct machine *m, unsigned vp);
+/* Never 0, even in a machine that machine_read has not completed. */
+unsigned machine_cores_per_socket(const struct machine *m);
 /* Bits of an APIC id below the core number, and below the socket number. */
 unsigned machine_core_shift(const struct machine *m);
 unsigned machine_socket_shift(const struct machine *m);
