@@ -50,7 +50,7 @@ schema_parse(const char *text, size_t len, struct err *e)
 		return NULL;
 	}
 	doc = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-	if (!doc && json_error_code(&why) == json_error_out_of_memory)
+	if (!doc && why.text[0] == '\0') /* the parser has words for everything else */
 		err_set(e, ENOMEM, "out of memory");
 	else if (!doc)
 		err_set(e, EINVAL, "line %d, column %d: %s", why.line, why.column, why.text);
