@@ -1,6 +1,38 @@
-int main(void);
+/*
+ * tests/lab/guest/tool.c - guest-tool, what a shell in a guest cannot do. Called by guest/init.
+ *
+ *   clocks N               N lines FH-CLOCKPAIR tsc monotonic_ns realtime_ns
+ *   memsum MIB ABOVE       fills MIB MiB of memory whose physical address is above ABOVE MiB, sums it up
+ * twice memhold MIB ABOVE      the same, then answers each line it reads with the sum as it is now busy
+ * THREADS SECONDS   maps, writes and unmaps memory on all processors: IPIs and TLB flushes nested runs a
+ * guest of one instruction in KVM button                 ends when the power button is pressed
+ */
+#include "tests/lab/guest/tool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+	const char *name;
+	int args;
+	int (*run)(char **args);
+} tools[] = {
+	{ "clocks", 1, tool_clocks },
+	{ "memsum", 2, tool_memsum },
+	{ "memhold", 2, tool_memhold },
+	{ "busy", 2, tool_busy },
+	{ "nested", 0, tool_nested },
+	{ "button", 0, tool_button },
+};
+
 int
-main(void)
+main(int argc, char **argv)
 {
-	return 0;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++)
+		if (argc == tools[i].args + 2 && strcmp(argv[1], tools[i].name) == 0)
+			return tools[i].run(argv + 2);
+	fprintf(stderr, "guest-tool: see tests/lab/guest/tool.c\n");
+	return 2;
 }

@@ -1,0 +1,94 @@
+/*
+ * tests/lab/driver_net.c - TCP in Lua, for scenarios on two machines.
+ *
+ *   l = fh.listen(port)   fh.accept(l, ms) -> fd   fh.connect(address, port, ms) -> fd (tries until then)
+ */
+#include "tests/lab/driver.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int
+quick(int fd)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
+static int
+fh_listen(lua_State *L)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)luaL_checkinteger(L, 1)) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+
+	if (fd < 0)
+		return driver_fail_sys(L, "socket");
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	driver_fd_push(L, fd);
+	if (bind(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 8) < 0)
+		return driver_fail_sys(L, "listen");
+	return 1;
+}
+
+static int
+fh_accept(lua_State *L)
+{
+	struct pollfd p = { .fd = driver_fd_check(L, 1), .events = POLLIN };
+	int fd;
+
+	if (poll(&p, 1, (int)luaL_optinteger(L, 2, 30000)) == 0) {
+		errno = ETIMEDOUT;
+		return driver_fail_sys(L, "accept");
+	}
+	fd = accept4(p.fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0)
+		return driver_fail_sys(L, "accept");
+	driver_fd_push(L, quick(fd));
+	return 1;
+}
+
+static int
+fh_connect(lua_State *L)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)luaL_checkinteger(L, 2)) };
+	lua_Integer left = luaL_optinteger(L, 3, 30000);
+
+	luaL_argcheck(L, inet_pton(AF_INET, luaL_checkstring(L, 1), &a.sin_addr) == 1, 1, "not an address");
+	for (;; left -= 50) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), why;
+
+		if (fd >= 0 && connect(fd, (const struct sockaddr *)&a, sizeof(a)) == 0) {
+			driver_fd_push(L, quick(fd));
+			return 1;
+		}
+		why = errno;
+		if (fd >= 0)
+			close(fd);
+		errno = why;
+		if (left <= 0)
+			return driver_fail_sys(L, "connect");
+		usleep(50000);
+	}
+}
+
+static const luaL_Reg functions[] = {
+	{ "listen", fh_listen },
+	{ "accept", fh_accept },
+	{ "connect", fh_connect },
+	{ NULL, NULL },
+};
+
+void
+driver_open_net(lua_State *L)
+{
+	luaL_setfuncs(L, functions, 0);
+}

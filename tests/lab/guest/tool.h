@@ -1,0 +1,14 @@
+/*
+ * tests/lab/guest/tool.h - the parts of guest-tool. Each takes its arguments and returns an exit status.
+ */
+#ifndef TESTS_LAB_GUEST_TOOL_H
+#define TESTS_LAB_GUEST_TOOL_H
+
+int tool_clocks(char **args);
+int tool_memsum(char **args);
+int tool_memhold(char **args);
+int tool_busy(char **args);
+int tool_nested(char **args);
+int tool_button(char **args);
+
+#endif
