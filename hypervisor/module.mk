@@ -1,6 +1,6 @@
 # hypervisor/: fh-worker, one process per child partition.
 LIBS       += worker
-worker_SRC := $(filter-out %/main.c,$(wildcard hypervisor/*/*.c))
+worker_SRC := $(filter-out hypervisor/sandbox/gen_filters.c,$(wildcard hypervisor/*/*.c))
 PROGS      += fh-worker
 fh-worker_MAIN    := hypervisor/main.c
 fh-worker_LIBS    := worker fh
@@ -15,3 +15,10 @@ $B/gen/%.aml.h: hypervisor/boot/acpi/%.asl
 	@mkdir -p $(@D)
 	iasl -we -vs -p $B/gen/$* -tc $< >$B/gen/$*.log || { cat $B/gen/$*.log; exit 1; }
 	mv $B/gen/$*.hex $@
+
+# Sandbox: the table of system calls compiled to BPF, at build time, by a small program.
+GEN += $B/gen/filters.h
+$B/gen/filters.h: hypervisor/sandbox/gen_filters.c hypervisor/sandbox/syscalls.c hypervisor/sandbox/syscalls.h
+	@mkdir -p $(@D)
+	$(CC) -std=c17 -D_GNU_SOURCE -I. $(WARN) -o $B/gen/gen_filters $(filter %.c,$^) -lseccomp
+	$B/gen/gen_filters >$@

@@ -6,7 +6,6 @@
 #include <elf.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define MIB 0x100000ull
@@ -14,16 +13,15 @@
 static int
 file_open(struct boot_file *f, const char *what, int fd, struct err *e)
 {
-	struct stat st;
+	off_t size;
 
 	*f = (struct boot_file){ .what = what, .fd = fd };
 	if (fd < 0)
 		return 0;
-	if (fstat(fd, &st) < 0)
-		return err_sys(e, "%s", what);
-	if (!S_ISREG(st.st_mode))
+	size = lseek(fd, 0, SEEK_END); /* the sandbox has no fstat */
+	if (size < 0)
 		return err_set(e, EINVAL, "%s: is not a regular file", what);
-	f->size = (uint64_t)st.st_size;
+	f->size = (uint64_t)size;
 	return 0;
 }
 

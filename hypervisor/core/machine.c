@@ -185,14 +185,24 @@ static int (*const rules[])(struct machine *, struct err *) = {
 };
 
 int
+machine_check(struct machine *m, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < sizeof(rules) / sizeof(rules[0]); i++)
+		rc = rules[i](m, e);
+	return rc;
+}
+
+int
 machine_read(struct machine *m, json_t *doc, struct fd_set_in *fds, struct err *e)
 {
 	int rc;
 
 	machine_defaults(m);
 	rc = schema_read(machine_fields, doc, fds, m, e);
-	for (size_t i = 0; rc == 0 && i < sizeof(rules) / sizeof(rules[0]); i++) {
-		rc = rules[i](m, e);
+	if (rc == 0) {
+		rc = machine_check(m, e);
 		if (rc < 0)
 			machine_close(m);
 	}

@@ -67,6 +67,9 @@ extern const struct field machine_fields[];
 void machine_defaults(struct machine *m);
 /* Fills m from defaults and the document, and checks. Its descriptors become m's (machine_close). */
 int machine_read(struct machine *m, json_t *doc, struct fd_set_in *fds, struct err *e);
+/* The rules between fields alone, for a machine that was read by its table as part of something else;
+ * fills in what follows from other fields. */
+int machine_check(struct machine *m, struct err *e);
 void machine_close(struct machine *m);
 
 /* APIC id of virtual processor vp: thread, core and socket packed in fields of whole bits. */

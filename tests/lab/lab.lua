@@ -395,7 +395,7 @@ end
 
 function VM:create(c)
 	local document = lab.document(c or {})
-	local result, why, code = self:try("create", document)
+	local result, why, code = self:try("create", { Machine = document })
 	close_all(document)
 	lab.check(result ~= nil, "create: %s (%s)", why, code)
 	if not c or c.console ~= false then
@@ -406,7 +406,7 @@ end
 
 function VM:attach(port)
 	local ours, theirs = fh.pair()
-	self:call("console", { Port = port or 0, Console = theirs })
+	self:call("console", { Port = port or 0, Stream = theirs })
 	theirs:close()
 	if self.console then
 		self.console:close()

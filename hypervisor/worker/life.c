@@ -1,0 +1,178 @@
+/*
+ * hypervisor/worker/life.c - the life of a machine: a table of states and events.
+ *
+ * One function walks it: find the row, run its action, and move only when that worked. A pair that has no
+ * row is refused in words; a pair whose row leads back to its own state without an action is "already so".
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "hypervisor/sandbox/walls.h"
+#include "hypervisor/state/save.h"
+#include "hypervisor/worker/worker.h"
+#include "lib/log.h"
+
+const char *const state_names[] = { "None", "Off", "Running", "Paused", "Saved", "Critical", NULL };
+
+static const char *const event_names[LIFE_EVENTS] = {
+	[LIFE_START] = "started", [LIFE_PAUSE] = "paused", [LIFE_RESUME] = "resumed", [LIFE_RESET] = "reset",
+	[LIFE_POWER_OFF] = "turned off", [LIFE_SAVED] = "saved", [LIFE_GUEST_OFF] = "turned off by its guest",
+	[LIFE_GUEST_RESET] = "reset by its guest", [LIFE_FAILED] = "stopped",
+};
+
+/* --- actions ------------------------------------------------------------------------------------- */
+
+static int
+act_start(struct worker *w, struct err *e)
+{
+	int rc = partition_power_on(w->p, e);
+
+	if (rc == 0)
+		partition_go(w->p);
+	return rc;
+}
+
+static int
+act_stop(struct worker *w, struct err *e)
+{
+	(void)e;
+	partition_stop(w->p);
+	return 0;
+}
+
+static int
+act_resume(struct worker *w, struct err *e)
+{
+	(void)e;
+	partition_go(w->p);
+	return 0;
+}
+
+static int
+act_reset(struct worker *w, struct err *e)
+{
+	partition_stop(w->p);
+	w->resets++;
+	return act_start(w, e);
+}
+
+/* --- the table ------------------------------------------------------------------------------------ */
+
+static const struct move {
+	enum machine_state from;
+	enum life_event event;
+	enum machine_state to;
+	int (*act)(struct worker *, struct err *);
+} moves[] = {
+	{ STATE_OFF, LIFE_START, STATE_RUNNING, act_start },
+	{ STATE_OFF, LIFE_POWER_OFF, STATE_OFF, NULL },
+
+	{ STATE_RUNNING, LIFE_START, STATE_RUNNING, NULL },
+	{ STATE_RUNNING, LIFE_RESUME, STATE_RUNNING, NULL },
+	{ STATE_RUNNING, LIFE_PAUSE, STATE_PAUSED, act_stop },
+	{ STATE_RUNNING, LIFE_RESET, STATE_RUNNING, act_reset },
+	{ STATE_RUNNING, LIFE_POWER_OFF, STATE_OFF, act_stop },
+	{ STATE_RUNNING, LIFE_GUEST_OFF, STATE_OFF, act_stop },
+	{ STATE_RUNNING, LIFE_GUEST_RESET, STATE_RUNNING, act_reset },
+	{ STATE_RUNNING, LIFE_FAILED, STATE_CRITICAL, act_stop },
+
+	{ STATE_PAUSED, LIFE_PAUSE, STATE_PAUSED, NULL },
+	{ STATE_PAUSED, LIFE_RESUME, STATE_RUNNING, act_resume },
+	{ STATE_PAUSED, LIFE_START, STATE_RUNNING, act_resume },
+	{ STATE_PAUSED, LIFE_RESET, STATE_RUNNING, act_reset },
+	{ STATE_PAUSED, LIFE_POWER_OFF, STATE_OFF, act_stop },
+	{ STATE_PAUSED, LIFE_SAVED, STATE_SAVED, act_stop },
+	/* What the guest asked in the moment it was paused happens all the same. */
+	{ STATE_PAUSED, LIFE_GUEST_OFF, STATE_OFF, act_stop },
+	{ STATE_PAUSED, LIFE_GUEST_RESET, STATE_RUNNING, act_reset },
+	{ STATE_PAUSED, LIFE_FAILED, STATE_CRITICAL, act_stop },
+
+	{ STATE_SAVED, LIFE_POWER_OFF, STATE_OFF, act_stop },
+
+	{ STATE_CRITICAL, LIFE_RESET, STATE_RUNNING, act_reset },
+	{ STATE_CRITICAL, LIFE_POWER_OFF, STATE_OFF, act_stop },
+};
+
+static const struct move *
+find(enum machine_state from, enum life_event event)
+{
+	for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]); i++)
+		if (moves[i].from == from && moves[i].event == event)
+			return &moves[i];
+	return NULL;
+}
+
+static void
+enter(struct worker *w, enum machine_state to, const char *reason)
+{
+	w->state = to;
+	snprintf(w->reason, sizeof(w->reason), "%s", reason ? reason : "");
+	control_event(w->control, "state", json_pack("{s:s, s:s}", "State", state_names[to], "Reason", w->reason));
+}
+
+int
+life_move(struct worker *w, enum life_event ev, const char *reason, bool *changed, struct err *e)
+{
+	const struct move *m = find(w->state, ev);
+	int rc = 0;
+
+	if (changed)
+		*changed = false;
+	if (!m)
+		return err_set(e, EINVAL, "a machine that is %s cannot be %s", state_names[w->state], event_names[ev]);
+	if (!m->act)
+		return 0;
+	rc = m->act(w, e);
+	if (rc < 0) {
+		/* Half-way to power-on: nothing runs, and the next start begins from the beginning. */
+		if (m->act == act_start || m->act == act_reset)
+			enter(w, STATE_OFF, e->msg);
+		return rc;
+	}
+	enter(w, m->to, reason);
+	if (changed)
+		*changed = true;
+	return 0;
+}
+
+/* --- creation ------------------------------------------------------------------------------------- */
+
+static int
+build(struct worker *w, int stream, struct saved_facts *facts, struct err *e)
+{
+	int rc = partition_new(&w->p, w->kvm_fd, &w->machine, stream < 0 ? NULL : &facts->cpuid,
+	    walls_close_processor, e);
+
+	if (rc < 0)
+		return rc;
+	/* From here on images and streams are read, and then the guest runs. */
+	rc = walls_close_control(e);
+	if (rc == 0 && stream >= 0)
+		rc = machine_restore(w->p, facts, stream, e);
+	return rc;
+}
+
+int
+life_create(struct worker *w, int stream, struct err *e)
+{
+	struct saved_facts facts;
+	int rc = 0;
+
+	if (w->state != STATE_NONE)
+		return err_set(e, EBUSY, "this worker has its machine already");
+	rc = machine_check(&w->machine, e);
+	if (rc == 0 && stream >= 0)
+		rc = saved_facts_read(&facts, &w->machine, stream, e);
+	if (rc == 0)
+		rc = build(w, stream, &facts, e);
+	if (rc < 0) {
+		/* Its walls may be up and its threads made: this process can do nothing else any more. */
+		w->quit = true;
+		return rc;
+	}
+	for (int i = 0; i < MACHINE_COM_PORTS; i++)
+		console_init(&w->console[i], w->p->com[i]);
+	enter(w, stream < 0 ? STATE_OFF : STATE_PAUSED, stream < 0 ? "created" : "restored");
+	return 0;
+}
