@@ -233,7 +233,8 @@ find(const struct gmem *m, uint64_t gpa, uint64_t *left)
 	return NULL;
 }
 
-/* The longest run of RAM from gpa, at most *len bytes long, that is contiguous for the host. */
+/* The longest run of RAM from gpa, at most *len bytes long, that is contiguous for the host; shortens
+ * *len to it. */
 static uint8_t *
 run(const struct gmem *m, uint64_t gpa, uint64_t *len)
 {
@@ -271,8 +272,11 @@ gmem_read(const struct gmem *m, uint64_t gpa, void *buf, size_t len)
 	if (!is_ram(m, gpa, len))
 		return -EFAULT;
 	for (uint64_t n; len != 0; gpa += n, to += n, len -= n) {
+		const uint8_t *p;
+
 		n = len;
-		memcpy(to, run(m, gpa, &n), n);
+		p = run(m, gpa, &n);
+		memcpy(to, p, n);
 	}
 	return 0;
 }
@@ -286,8 +290,11 @@ gmem_write(struct gmem *m, uint64_t gpa, const void *buf, size_t len)
 	if (!is_ram(m, gpa, len))
 		return -EFAULT;
 	for (uint64_t n; left != 0; at += n, from += n, left -= n) {
+		uint8_t *p;
+
 		n = left;
-		memcpy(run(m, at, &n), from, n);
+		p = run(m, at, &n);
+		memcpy(p, from, n);
 	}
 	gmem_dirty(m, gpa, len);
 	return 0;
@@ -301,8 +308,11 @@ gmem_zero(struct gmem *m, uint64_t gpa, uint64_t len)
 	if (!is_ram(m, gpa, len))
 		return -EFAULT;
 	for (uint64_t n; left != 0; at += n, left -= n) {
+		uint8_t *p;
+
 		n = left;
-		memset(run(m, at, &n), 0, n);
+		p = run(m, at, &n);
+		memset(p, 0, n);
 	}
 	gmem_dirty(m, gpa, len);
 	return 0;
@@ -337,8 +347,11 @@ gmem_load(struct gmem *m, uint64_t gpa, int fd, uint64_t off, size_t len)
 	if (off > INT64_MAX - len)
 		return -EINVAL;
 	for (uint64_t n; rc == 0 && left != 0; at += n, off += n, left -= n) {
+		uint8_t *p;
+
 		n = left;
-		rc = load_run(run(m, at, &n), fd, off, n);
+		p = run(m, at, &n);
+		rc = load_run(p, fd, off, n);
 	}
 	gmem_dirty(m, gpa, len); /* after a failure too: some bytes may have come */
 	return rc;
