@@ -43,7 +43,7 @@ struct pm {
 	uint8_t gpe_status, gpe_enable;
 	/* the host's side */
 	uint64_t halves; /* times that the timer's top bit had changed when last looked at */
-	uint64_t armed;  /* what the host's timer is set to */
+	uint64_t armed;  /* what the host's timer is set to; 0: not known */
 	bool sci;
 };
 
@@ -233,7 +233,7 @@ pm_expire(struct device *dev)
 {
 	struct pm *p = (struct pm *)dev;
 
-	p->armed = UINT64_MAX;
+	p->armed = 0; /* whatever the host thinks, tell it anew */
 	pm_look_at_timer(p);
 	pm_tell_host(p);
 }

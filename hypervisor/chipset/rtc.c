@@ -78,7 +78,7 @@ struct rtc {
 	int64_t second;   /* our time, in seconds since 1970 */
 	uint64_t began;   /* now() at which that second began */
 	uint64_t periods; /* of the periodic interrupt, since now() was 0 */
-	uint64_t armed;   /* what the host's timer is set to */
+	uint64_t armed;   /* what the host's timer is set to; 0: not known */
 	bool irq;
 };
 
@@ -521,7 +521,7 @@ rtc_expire(struct device *dev)
 {
 	struct rtc *r = (struct rtc *)dev;
 
-	r->armed = UINT64_MAX;
+	r->armed = 0; /* whatever the host thinks, tell it anew */
 	rtc_look(r);
 	rtc_tell_host(r);
 }
