@@ -366,62 +366,103 @@ switching_tracking_on_begins_afresh_and_twice_forgets_nothing(void **state)
 	gmem_free(m);
 }
 
+static void
+discarded_memory_reads_as_zero_and_holds_no_pages(void **state)
+{
+	struct gmem *m = two_regions();
+	uint64_t bits[4], start, len;
+	char c = 1;
+
+	(void)state;
+	assert_false(gmem_next_data(m, 0, 0, &start, &len));
+	assert_false(gmem_next_data(m, 2, 0, &start, &len));
+	assert_int_equal(gmem_write(m, HIGH + 17 * GMEM_PAGE, "x", 1), 0);
+	assert_false(gmem_next_data(m, 0, 0, &start, &len));
+	assert_true(gmem_next_data(m, 1, 0, &start, &len));
+	assert_true(start <= 17 * GMEM_PAGE && start + len > 17 * GMEM_PAGE && start + len <= MIB);
+	assert_false(gmem_next_data(m, 1, start + len, &start, &len));
+	assert_false(gmem_next_data(m, 1, MIB, &start, &len));
+	assert_int_equal(gmem_track(m, true, NULL), 0);
+	gmem_discard(m);
+	assert_false(gmem_next_data(m, 1, 0, &start, &len));
+	assert_int_equal(gmem_read(m, HIGH + 17 * GMEM_PAGE, &c, 1), 0);
+	assert_int_equal(c, 0);
+	for (size_t i = 0; i < 2; i++) {
+		gmem_take_dirty(m, i, bits);
+		assert_true((bits[0] & bits[1] & bits[2] & bits[3]) == ~0ull);
+	}
+	gmem_free(m);
+}
+
 /*
  * A migration under load: a shadow of the memory is kept by copying what the bitmap names while
- * threads write at random. After they have stopped and one last round, the checksums of all pages of
- * both must agree; a page that was written and not marked, or marked too early, differs.
+ * threads write at random. Whenever they pause and one last round is done, the checksums of all pages
+ * of both must agree; a page that was written and not marked, or marked too early, differs. The
+ * memory is small and the pauses are many, so that threads meet in the same words of the bitmap.
  */
-enum { WRITERS = 4, WRITES = 20000, LOAD_PAGES = 1024 };
+enum { WRITERS = 4, WRITES = 80, EPOCHS = 600, LOAD_PAGES = 128 };
 
 struct load {
 	struct gmem *m;
 	atomic_uint running;
 	int fd;
+	pthread_barrier_t begin, done;
 };
+
+static void
+write_somewhere(struct load *l, unsigned *seed)
+{
+	uint64_t gpa = (unsigned)rand_r(seed) % (LOAD_PAGES * GMEM_PAGE - 9000);
+	uint64_t words[4] = { *seed, gpa, *seed, (uintptr_t)seed };
+
+	gpa += (rand_r(seed) & 1) != 0 ? HIGH : 0;
+	switch (rand_r(seed) % 16) {
+	case 0:
+		gmem_zero(l->m, gpa, (uint64_t)(rand_r(seed) % 9000));
+		break;
+	case 1:
+		gmem_load(l->m, gpa, l->fd, 0, (size_t)(rand_r(seed) % 9000));
+		break;
+	case 2:
+		*(atomic_uchar *)gmem_span(l->m, gpa, 1) = (unsigned char)*seed;
+		gmem_dirty(l->m, gpa, 1);
+		break;
+	default:
+		gmem_write(l->m, gpa, words, sizeof(words));
+		break;
+	}
+}
 
 static void *
 writer(void *arg)
 {
 	struct load *l = arg;
-	unsigned seed = (unsigned)(uintptr_t)&seed;
+	unsigned seed = (unsigned)((uintptr_t)&seed >> 12);
 
-	for (unsigned i = 0; i < WRITES; i++) {
-		uint64_t gpa = (unsigned)rand_r(&seed) % (LOAD_PAGES * GMEM_PAGE - 9000);
-		uint64_t words[4] = { i, gpa, seed, (uintptr_t)&seed };
-
-		gpa += (rand_r(&seed) & 1) != 0 ? HIGH : 0;
-		switch (rand_r(&seed) % 8) {
-		case 0:
-			gmem_zero(l->m, gpa, (uint64_t)(rand_r(&seed) % 9000));
-			break;
-		case 1:
-			gmem_load(l->m, gpa, l->fd, 0, (size_t)(rand_r(&seed) % 9000));
-			break;
-		case 2:
-			*(atomic_uchar *)gmem_span(l->m, gpa, 1) = (unsigned char)i;
-			gmem_dirty(l->m, gpa, 1);
-			break;
-		default:
-			gmem_write(l->m, gpa, words, sizeof(words));
-			break;
-		}
+	for (unsigned epoch = 0; epoch < EPOCHS; epoch++) {
+		pthread_barrier_wait(&l->begin);
+		for (unsigned i = 0; i < WRITES; i++)
+			write_somewhere(l, &seed);
+		atomic_fetch_sub(&l->running, 1);
+		pthread_barrier_wait(&l->done);
 	}
-	atomic_fetch_sub(&l->running, 1);
 	return NULL;
 }
 
 static uint64_t
 sum(const uint8_t *page)
 {
-	uint64_t h = 14695981039346656037ull; /* FNV-1a */
+	uint64_t h = 14695981039346656037ull, word; /* FNV-1a, by words */
 
-	for (unsigned i = 0; i < GMEM_PAGE; i++)
-		h = (h ^ page[i]) * 1099511628211ull;
+	for (unsigned i = 0; i < GMEM_PAGE; i += sizeof(word)) {
+		memcpy(&word, page + i, sizeof(word));
+		h = (h ^ word) * 1099511628211ull;
+	}
 	return h;
 }
 
 static void
-copy_dirty(struct gmem *m, uint8_t *shadow[2])
+copy_dirty(struct gmem *m, uint8_t shadow[2][LOAD_PAGES * GMEM_PAGE])
 {
 	for (size_t i = 0; i < 2; i++) {
 		const struct gmem_region *r = gmem_region(m, i);
@@ -434,39 +475,52 @@ copy_dirty(struct gmem *m, uint8_t *shadow[2])
 	}
 }
 
+static unsigned
+pages_that_differ(struct gmem *m, uint8_t shadow[2][LOAD_PAGES * GMEM_PAGE])
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < 2; i++)
+		for (uint64_t p = 0; p < LOAD_PAGES; p++)
+			n += sum(gmem_region(m, i)->host + p * GMEM_PAGE) != sum(shadow[i] + p * GMEM_PAGE);
+	return n;
+}
+
 static void
 the_bitmap_under_load_agrees_with_checksums_of_pages(void **state)
 {
-	struct load l = { .m = new_mem(2ull * LOAD_PAGES * GMEM_PAGE), .running = WRITERS };
-	uint8_t *shadow[2], file[9000];
+	static uint8_t shadow[2][LOAD_PAGES * GMEM_PAGE];
+	struct load l = { .m = new_mem(2ull * LOAD_PAGES * GMEM_PAGE) };
 	pthread_t thread[WRITERS];
+	uint8_t file[9000];
 
 	(void)state;
 	memset(file, 0x5a, sizeof(file));
 	l.fd = file_with(file, sizeof(file));
 	assert_int_equal(gmem_add(l.m, 0, LOAD_PAGES * GMEM_PAGE, NULL, NULL), 0);
 	assert_int_equal(gmem_add(l.m, HIGH, LOAD_PAGES * GMEM_PAGE, NULL, NULL), 0);
+	pthread_barrier_init(&l.begin, NULL, WRITERS + 1);
+	pthread_barrier_init(&l.done, NULL, WRITERS + 1);
 	for (unsigned i = 0; i < WRITERS; i++)
 		assert_int_equal(pthread_create(&thread[i], NULL, writer, &l), 0);
-	/* On in the middle of the writing, then everything once, as a migration begins. */
-	usleep(1000);
-	assert_int_equal(gmem_track(l.m, true, NULL), 0);
-	for (size_t i = 0; i < 2; i++) {
-		shadow[i] = malloc(LOAD_PAGES * GMEM_PAGE);
-		assert_non_null(shadow[i]);
-		gmem_read(l.m, gmem_region(l.m, i)->gpa, shadow[i], LOAD_PAGES * GMEM_PAGE);
-	}
-	while (atomic_load(&l.running) != 0)
+	for (unsigned epoch = 0; epoch < EPOCHS; epoch++) {
+		atomic_store(&l.running, WRITERS);
+		pthread_barrier_wait(&l.begin);
+		/* Tracking begins in the middle of the writing, then everything once, as in a migration. */
+		assert_int_equal(gmem_track(l.m, true, NULL), 0);
+		for (size_t i = 0; i < 2; i++)
+			gmem_read(l.m, gmem_region(l.m, i)->gpa, shadow[i], sizeof(shadow[i]));
+		while (atomic_load(&l.running) != 0)
+			copy_dirty(l.m, shadow);
+		pthread_barrier_wait(&l.done);
 		copy_dirty(l.m, shadow);
+		assert_int_equal(pages_that_differ(l.m, shadow), 0);
+		assert_int_equal(gmem_track(l.m, false, NULL), 0);
+	}
 	for (unsigned i = 0; i < WRITERS; i++)
 		pthread_join(thread[i], NULL);
-	copy_dirty(l.m, shadow);
-	for (size_t i = 0; i < 2; i++) {
-		for (uint64_t p = 0; p < LOAD_PAGES; p++)
-			assert_true(
-			    sum(gmem_region(l.m, i)->host + p * GMEM_PAGE) == sum(shadow[i] + p * GMEM_PAGE));
-		free(shadow[i]);
-	}
+	pthread_barrier_destroy(&l.begin);
+	pthread_barrier_destroy(&l.done);
 	close(l.fd);
 	gmem_free(l.m);
 }
@@ -523,6 +577,7 @@ main(void)
 		cmocka_unit_test(huge_pages_come_whole_or_not_at_all),
 		cmocka_unit_test(only_written_pages_are_dirty_and_only_once),
 		cmocka_unit_test(switching_tracking_on_begins_afresh_and_twice_forgets_nothing),
+		cmocka_unit_test(discarded_memory_reads_as_zero_and_holds_no_pages),
 		cmocka_unit_test(the_bitmap_under_load_agrees_with_checksums_of_pages),
 		cmocka_unit_test(regions_are_added_under_the_eyes_of_readers),
 	};
