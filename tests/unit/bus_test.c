@@ -59,6 +59,7 @@ scribe_expire(struct device *dev)
 static void
 scribe_snap(struct device *dev, struct snap *s)
 {
+	assert_int_not_equal(pthread_mutex_trylock(&dev->lock), 0);
 	snap_u32(s, "answer", &((struct scribe *)dev)->answer, 0xffff);
 }
 
@@ -225,6 +226,9 @@ over_the_end_of_a_range_each_byte_finds_its_own(void **state)
 	assert_int_equal(bus_read(&b, 0x46, 4), 0xffff1111);
 	assert_string_equal(e.log, "r34.1 r35.1 ");
 	assert_int_equal(bus_read(&b, 0x3e, 4), 0x2211ffff);
+	d.log[0] = '\0';
+	bus_write(&b, 0x40, 4, 0x04030201); /* up to the end is not over it */
+	assert_string_equal(d.log, "w0.4=4030201 ");
 }
 
 static void

@@ -175,6 +175,30 @@ the_timer_s_top_bit_sets_its_status(void **state)
 }
 
 static void
+an_overflow_that_is_cleared_unread_stays_cleared(void **state)
+{
+	struct fixture *x = *state;
+
+	fake_advance(&x->f, 601 * FAKE_SECOND);
+	out16(&x->f, STATUS, TMR);
+	assert_int_equal(in16(&x->f, STATUS), 0);
+}
+
+static void
+what_happened_adds_up(void **state)
+{
+	struct fixture *x = *state;
+
+	out16(&x->f, CONTROL, SLP_EN);
+	pm_power_button(x->pm);
+	fake_advance(&x->f, 601 * FAKE_SECOND);
+	assert_int_equal(in16(&x->f, STATUS), TMR | BUTTON | WAKE);
+	out16(&x->f, STATUS, WAKE);
+	out16(&x->f, CONTROL, SLP_EN);
+	assert_int_equal(in16(&x->f, STATUS), TMR | BUTTON | WAKE);
+}
+
+static void
 an_enabled_timer_wakes_once_per_overflow(void **state)
 {
 	struct fixture *x = *state;
@@ -185,6 +209,7 @@ an_enabled_timer_wakes_once_per_overflow(void **state)
 	assert_false(x->f.line[IRQ_SCI]);
 	fake_advance(&x->f, 1);
 	assert_true(x->f.line[IRQ_SCI]);
+	assert_int_equal(x->f.wakes, 1);
 	fake_advance(&x->f, 10 * half);
 	assert_int_equal(x->f.wakes, 1);
 	out16(&x->f, STATUS, TMR);
@@ -194,6 +219,27 @@ an_enabled_timer_wakes_once_per_overflow(void **state)
 	assert_true(x->f.line[IRQ_SCI]);
 	out16(&x->f, STATUS, TMR);
 	out16(&x->f, ENABLE, 0);
+	assert_true(x->f.due == UINT64_MAX);
+}
+
+/* A host whose timer is not to be relied upon. */
+static void
+an_expiry_too_early_or_lost_is_made_good(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t due;
+
+	out16(&x->f, ENABLE, TMR);
+	due = x->f.due;
+	x->f.due = UINT64_MAX;
+	x->f.ns = due - 1000;
+	device_expire(x->pm);
+	assert_true(x->f.due == due);
+	assert_false(x->f.line[IRQ_SCI]);
+	fake_advance(&x->f, 1000);
+	assert_true(x->f.line[IRQ_SCI]);
+	x->f.due = 1;
+	device_expire(x->pm);
 	assert_true(x->f.due == UINT64_MAX);
 }
 
@@ -225,6 +271,43 @@ reset_forgets_events_and_lowers_the_line(void **state)
 	assert_int_equal(in32(&x->f, STATUS), 0);
 	assert_int_equal(in32(&x->f, CONTROL), SCI_EN);
 	assert_int_equal(in16(&x->f, GPE_STATUS), 0);
+	fake_advance(&x->f, 601 * FAKE_SECOND);
+	device_reset(x->pm);
+	assert_int_equal(in16(&x->f, STATUS), 0); /* nor an overflow nobody had seen */
+}
+
+static void
+a_device_made_late_has_not_overflowed(void **state)
+{
+	struct fixture *x = *state;
+	struct device *d;
+	uint8_t buf[FAKE_SNAP_MAX];
+	long n = device_save(x->pm, buf, sizeof(buf));
+
+	x->f.ns = 700 * FAKE_SECOND;
+	d = pm_new(&x->f.host, 0);
+	x->f.bus.n = 0;
+	bus_add(&x->f.bus, PORT_PM, PM_PORTS, d);
+	assert_int_equal(in16(&x->f, STATUS), 0);
+	assert_int_equal(device_restore(d, buf, (size_t)n, NULL), 0);
+	assert_int_equal(in16(&x->f, STATUS), 0);
+	/* Restored over one that stood elsewhere. */
+	x->f.ns = 1400 * FAKE_SECOND;
+	assert_int_equal(device_restore(d, buf, (size_t)n, NULL), 0);
+	assert_int_equal(in16(&x->f, STATUS), 0);
+	device_free(d);
+}
+
+static void
+a_restore_says_what_the_line_is(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t buf[FAKE_SNAP_MAX];
+	long n = device_save(x->pm, buf, sizeof(buf));
+
+	x->f.line[IRQ_SCI] = true;
+	assert_int_equal(device_restore(x->pm, buf, (size_t)n, NULL), 0);
+	assert_false(x->f.line[IRQ_SCI]);
 }
 
 static void
@@ -300,9 +383,14 @@ main(void)
 		unit(only_events_that_exist_can_be_enabled),
 		unit(the_timer_counts_3579545_a_second_in_32_bits),
 		unit(the_timer_s_top_bit_sets_its_status),
+		unit(an_overflow_that_is_cleared_unread_stays_cleared),
+		unit(what_happened_adds_up),
 		unit(an_enabled_timer_wakes_once_per_overflow),
+		unit(an_expiry_too_early_or_lost_is_made_good),
 		unit(reserved_ports_are_quiet),
 		unit(reset_forgets_events_and_lowers_the_line),
+		unit(a_device_made_late_has_not_overflowed),
+		unit(a_restore_says_what_the_line_is),
 		unit(saved_state_holds_every_field),
 		unit(an_overflow_before_the_save_is_in_it),
 		unit(illegal_state_is_refused),
