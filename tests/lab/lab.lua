@@ -6,7 +6,7 @@
 --                   console = false (no serial port), document = { ... merged into the machine's document ... } }
 --   vm:expect("pattern", seconds) -> captures    waits for it on the guest's console, after what was found last
 --   vm:call("pause", {...}) -> result            raises when it fails; vm:try(...) returns nil, sentence, errno
---   vm:wait("Stopped", seconds)                  waits for the event that says so
+--   vm:wait("off", seconds)                      waits for the event that says so (lab.names.states)
 --   vm:say("text\n")                             types on the guest's console
 --   vm:stop()                                    ends the worker
 --
@@ -27,9 +27,10 @@ lab.names = {
 	methods = {
 		create = "create", start = "start", pause = "pause", resume = "resume", reset = "reset",
 		power_button = "power_button", power_off = "power_off", nmi = "nmi", status = "status",
-		statistics = "statistics", console = "console.attach", save = "save", restore = "restore",
+		statistics = "statistics", console = "console.attach", detach = "console.detach", save = "save", restore = "restore",
 		memory_add = "memory.add", quit = "quit",
 	},
+	states = { off = "Off", running = "Running", paused = "Paused", saved = "Saved", critical = "Critical" },
 	state_event = "state",
 	panic_event = "panic",
 }
@@ -424,10 +425,12 @@ function VM:say(text)
 	assert(self.console:write(text))
 end
 
--- Finds the pattern in what the guest printed since the last find; returns captures (or the whole match).
-function VM:expect(pattern, seconds)
+-- Finds the pattern in the lines that the guest printed since the last find; returns captures (or the whole
+-- match). Only whole lines count, unless `partial` is true (a prompt).
+function VM:expect(pattern, seconds, partial)
 	return lab.wait(seconds or 60, string.format("%s did not say '%s'", self.title, pattern), function()
-		local found = table.pack(self.console_text:find(pattern, self.position))
+		local text = partial and self.console_text or self.console_text:match("^.*\n") or ""
+		local found = table.pack(text:find(pattern, self.position))
 		if found[1] then
 			self.position = found[2] + 1
 			if found.n > 2 then
@@ -447,6 +450,7 @@ end
 
 -- Waits for a state, told by an event after the last one waited for.
 function VM:wait(state, seconds)
+	state = lab.names.states[state]
 	self.seen = self.seen or 0
 	return lab.wait(seconds or 60, string.format("%s did not become %s (last: %s)", self.title, state, self.state),
 		function()
