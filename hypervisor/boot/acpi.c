@@ -22,8 +22,9 @@
 #include "ssdt_cpu8.aml.h"
 
 /* dsdt.asl has these as plain numbers. */
-_Static_assert(MAP_SHARED + SHARED_FACTS == 0xef100 && sizeof(struct acpi_facts) == 0x18, "dsdt.asl: FACT");
-_Static_assert(MAP_SHARED + SHARED_GENERATION_ID == 0xef000, "dsdt.asl: ADDR");
+_Static_assert(
+    MAP_SHARED_PAGE + SHARED_FACTS == 0xef100 && sizeof(struct acpi_facts) == 0x18, "dsdt.asl: FACT");
+_Static_assert(MAP_SHARED_PAGE + SHARED_GENERATION_ID == 0xef000, "dsdt.asl: ADDR");
 _Static_assert(MAP_VMBUS_LOW == 0xf0000000 && MAP_VMBUS_LOW_LEN == 0x08000000, "dsdt.asl: WIND");
 _Static_assert(PORT_RTC == 0x70 && IRQ_RTC == 8 && PORT_COM1 == 0x3f8 && IRQ_COM1 == 4 &&
 		   PORT_COM2 == 0x2f8 && IRQ_COM2 == 3 && GPE_VMGENID == 0,
@@ -440,7 +441,7 @@ write_facts(struct builder *b)
 	};
 
 	if (b->rc == 0)
-		b->rc = gmem_write(b->mem, MAP_SHARED + SHARED_FACTS, &f, sizeof(f));
+		b->rc = gmem_write(b->mem, MAP_SHARED_PAGE + SHARED_FACTS, &f, sizeof(f));
 }
 
 int
@@ -467,7 +468,7 @@ acpi_write(const struct machine *m, struct gmem *mem, struct err *e)
 int
 acpi_write_generation_id(struct gmem *mem, const uint8_t id[16], struct err *e)
 {
-	int rc = gmem_write(mem, MAP_SHARED + SHARED_GENERATION_ID, id, 16);
+	int rc = gmem_write(mem, MAP_SHARED_PAGE + SHARED_GENERATION_ID, id, 16);
 
 	return rc == 0 ? 0 : err_set(e, -rc, "generation id: %s", strerror(-rc));
 }

@@ -10,10 +10,10 @@
 #include "hypervisor/core/machine.h"
 #include "lib/err.h"
 
-/* The shared page (MAP_SHARED). */
+/* The shared page (MAP_SHARED_PAGE). */
 enum { SHARED_GENERATION_ID = 0x000, SHARED_FACTS = 0x100 };
 
-/* What dsdt.asl reads of a machine: fixed layout, at MAP_SHARED + SHARED_FACTS. */
+/* What dsdt.asl reads of a machine: fixed layout, at MAP_SHARED_PAGE + SHARED_FACTS. */
 struct acpi_facts {
 	uint32_t processors;
 	uint32_t com; /* bit 0: COM1, bit 1: COM2 */

@@ -100,7 +100,7 @@ unsigned machine_node_of(const struct machine *m, unsigned vp);
 /* The last 128 KiB below 1 MiB are RAM that the guest is told is reserved: tables and small shared things. */
 #define MAP_TABLES       0x000e0000ull /* RSDP at its start, then ACPI tables */
 #define MAP_TABLES_LEN   0x0000f000ull
-#define MAP_SHARED       0x000ef000ull /* one page: VM generation id at +0, machine facts for AML at +0x100 */
+#define MAP_SHARED_PAGE  0x000ef000ull /* VM generation id at +0, machine facts for AML at +0x100 */
 #define MAP_SMBIOS       0x000f0000ull
 #define MAP_SMBIOS_LEN   0x00010000ull
 

@@ -6,7 +6,7 @@
  */
 DefinitionBlock ("", "DSDT", 2, "FRHOLD", "FREEHOLD", 1)
 {
-	/* MAP_SHARED + 0x100 of hypervisor/core/machine.h */
+	/* MAP_SHARED_PAGE + 0x100 of hypervisor/core/machine.h */
 	OperationRegion (FACT, SystemMemory, 0x000EF100, 0x18)
 	Field (FACT, DWordAcc, NoLock, Preserve)
 	{
@@ -76,7 +76,7 @@ DefinitionBlock ("", "DSDT", 2, "FRHOLD", "FREEHOLD", 1)
 			}
 		}
 
-		/* VM generation id: ADDR is where its 16 bytes are (MAP_SHARED). Windows looks for the id in
+		/* VM generation id: ADDR is where its 16 bytes are (MAP_SHARED_PAGE). Windows looks for the id in
 		 * mixed case, Linux in capitals. */
 		Device (VGEN)
 		{
