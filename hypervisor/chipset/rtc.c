@@ -256,7 +256,6 @@ alarm_in_day(const struct rtc *r, int from)
 	if (minute < 0) { /* not in the hour begun: in the next one */
 		hour = alarm_match(r, HOURS_ALARM, hour + 1, 24);
 		minute = alarm_match(r, MINUTES_ALARM, 0, 60);
-		second = alarm_match(r, SECONDS_ALARM, 0, 60);
 	}
 	return hour < 0 || minute < 0 || second < 0 ? -1 : hour * 3600 + minute * 60 + second;
 }

@@ -103,7 +103,7 @@ to_bcd(int v)
 static int64_t
 guest_time(struct fixture *x)
 {
-	struct tm tm = {
+	const struct tm tm = {
 		.tm_sec = from_bcd(peek(x, SECONDS)),
 		.tm_min = from_bcd(peek(x, MINUTES)),
 		.tm_hour = from_bcd(peek(x, HOURS)),
@@ -111,9 +111,12 @@ guest_time(struct fixture *x)
 		.tm_mon = from_bcd(peek(x, MONTH)) - 1,
 		.tm_year = from_bcd(peek(x, RTC_CENTURY)) * 100 + from_bcd(peek(x, YEAR)) - 1900,
 	};
-	int64_t t = timegm(&tm);
+	struct tm normal = tm;
+	int64_t t = timegm(&normal);
 
-	assert_int_equal(peek(x, WEEKDAY), tm.tm_wday + 1);
+	assert_int_equal(normal.tm_mday, tm.tm_mday); /* not the 30th of February */
+	assert_int_equal(normal.tm_hour, tm.tm_hour);
+	assert_int_equal(peek(x, WEEKDAY), normal.tm_wday + 1);
 	return t;
 }
 
@@ -397,7 +400,9 @@ a_wall_clock_that_is_slower_or_faster_is_followed(void **state)
 	struct fixture *x = *state;
 	int64_t last = guest_time(x);
 
-	for (int i = 0; i < 100000; i++) {
+	x->f.wall -= 10;
+	x->f.wall_ns = 10 * FAKE_SECOND; /* so that it can be taken from */
+	for (int i = 0; i < 200000; i++) {
 		int64_t t;
 
 		fake_advance(&x->f, 10000000);
@@ -416,8 +421,12 @@ a_step_of_the_wall_clock_is_seen(void **state)
 	struct fixture *x = *state;
 
 	guest_time(x);
+	fake_advance(&x->f, FAKE_SECOND * 9 / 10);
 	x->f.wall += 86400;
 	assert_int_equal(guest_time(x), 1700086400);
+	assert_int_equal(peek(x, REG_A), A_NORMAL); /* a second of its own begins */
+	fake_advance(&x->f, FAKE_SECOND / 20);
+	assert_int_equal(peek(x, REG_A), A_NORMAL);
 	x->f.wall -= 2 * 86400;
 	assert_int_equal(guest_time(x), 1699913600);
 }
@@ -525,6 +534,25 @@ an_update_interrupt_comes_every_second_once_acknowledged(void **state)
 	assert_int_equal(x->f.wakes, 2);
 }
 
+/* A host whose timer is not to be relied upon. */
+static void
+an_expiry_too_early_or_lost_is_made_good(void **state)
+{
+	struct fixture *x = *state;
+
+	poke(x, REG_B, B_24H | B_UIE);
+	x->f.due = UINT64_MAX;
+	x->f.ns = FAKE_SECOND - 1000;
+	device_expire(x->rtc);
+	assert_true(x->f.due == FAKE_SECOND);
+	assert_false(x->f.line[IRQ_RTC]);
+	fake_advance(&x->f, 1000);
+	assert_true(x->f.line[IRQ_RTC]);
+	x->f.due = 1;
+	device_expire(x->rtc);
+	assert_true(x->f.due == UINT64_MAX);
+}
+
 static void
 the_periodic_interrupt_has_the_rate_of_register_a(void **state)
 {
@@ -592,6 +620,8 @@ alarms_match_as_a_search_would(void **state)
 		{ 0x22, 0x13, 0x21 },
 		{ 0x22, 0x13, 0xc5 },
 		{ 0x22, 0x12, 0xff },
+		{ 0x22, 0x14, 0x05 },
+		{ 0x23, 0x05, 0x05 },
 		{ 0x00, 0x00, 0x00 },
 		{ 0x23, 0x59, 0x59 },
 		{ 0x23, 0xff, 0xff },
@@ -620,6 +650,33 @@ alarms_match_as_a_search_would(void **state)
 		peek(x, REG_C);
 		poke(x, REG_B, B_24H);
 	}
+}
+
+static void
+an_alarm_at_midnight_comes_at_midnight(void **state)
+{
+	struct fixture *x = *state;
+
+	poke(x, HOURS, 0x23);
+	poke(x, MINUTES, 0x59);
+	poke(x, SECONDS, 0x59);
+	set_alarm(x, 0, 0, 0);
+	poke(x, REG_B, B_24H | B_AIE);
+	fake_advance(&x->f, FAKE_SECOND);
+	assert_true(x->f.line[IRQ_RTC]);
+}
+
+static void
+alarms_follow_the_mode_of_hours_and_digits(void **state)
+{
+	struct fixture *x = *state;
+
+	poke(x, REG_B, B_BINARY); /* it is 10:13:20 pm */
+	set_alarm(x, 0x8a, 14, 5);
+	fake_advance(&x->f, 44 * FAKE_SECOND);
+	assert_int_equal(peek(x, REG_C) & C_AF, 0);
+	fake_advance(&x->f, FAKE_SECOND);
+	assert_int_equal(peek(x, REG_C) & C_AF, C_AF);
 }
 
 static void
@@ -825,10 +882,13 @@ main(void)
 		unit(an_idle_clock_never_wakes_the_host),
 		unit(flags_show_what_happened_without_interrupts),
 		unit(an_update_interrupt_comes_every_second_once_acknowledged),
+		unit(an_expiry_too_early_or_lost_is_made_good),
 		unit(the_periodic_interrupt_has_the_rate_of_register_a),
 		unit(a_stopped_divider_stops_periodic_interrupts),
 		unit(an_alarm_comes_at_its_time_with_one_wake_up),
 		unit(alarms_match_as_a_search_would),
+		unit(an_alarm_at_midnight_comes_at_midnight),
+		unit(alarms_follow_the_mode_of_hours_and_digits),
 		unit(an_illegal_alarm_never_comes),
 		unit(a_step_over_the_alarm_raises_it),
 		unit(enabling_an_interrupt_whose_flag_is_set_raises_it),

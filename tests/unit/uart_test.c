@@ -293,6 +293,47 @@ a_break_is_told_once_it_is_at_the_head(void **state)
 	assert_int_equal(x->rooms, 1);
 }
 
+static void
+a_break_comes_alone_or_in_the_middle(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_true(uart_break(x->uart)); /* without FIFOs */
+	assert_int_equal(in8(&x->f, LSR), IDLE | DR | BI | FE);
+	in8(&x->f, DATA);
+	out8(&x->f, FCR, 1);
+	assert_true(uart_break(x->uart));
+	assert_int_equal(in8(&x->f, LSR), IDLE | DR | BI | FE | FIFOE);
+	in8(&x->f, DATA);
+	assert_int_equal(in8(&x->f, LSR), IDLE);
+	/* Unread errors add up: an overrun, then a break. */
+	out8(&x->f, MCR, LOOP);
+	for (int i = 0; i <= UART_FIFO; i++)
+		out8(&x->f, DATA, 'a');
+	out8(&x->f, MCR, 0);
+	for (int i = 0; i < UART_FIFO; i++)
+		in8(&x->f, DATA);
+	assert_true(uart_break(x->uart));
+	assert_int_equal(in8(&x->f, LSR), IDLE | DR | OE | BI | FE | FIFOE);
+	in8(&x->f, DATA);
+	/* And a break, then an overrun; the break that is overwritten is gone. */
+	out8(&x->f, FCR, 0);
+	uart_break(x->uart);
+	out8(&x->f, MCR, LOOP);
+	out8(&x->f, DATA, 'a');
+	assert_int_equal(in8(&x->f, LSR), IDLE | DR | OE | BI | FE);
+	assert_int_equal(in8(&x->f, DATA), 'a');
+	out8(&x->f, MCR, 0);
+	uart_break(x->uart);
+	out8(&x->f, MCR, LOOP);
+	out8(&x->f, DATA, 'b');
+	assert_saves_whole_or_not_at_all(x->uart, x->uart); /* which a left-over mark would not allow */
+	in8(&x->f, LSR);
+	assert_int_equal(in8(&x->f, DATA), 'b');
+	out8(&x->f, DATA, 'c');
+	assert_int_equal(in8(&x->f, LSR), IDLE | DR);
+}
+
 /* --- interrupts -------------------------------------------------------------------------------- */
 
 static void
@@ -324,6 +365,42 @@ the_transmitter_s_interrupt_is_told_once_and_comes_back(void **state)
 	out8(&x->f, IER, 0);
 	assert_false(x->f.line[IRQ_COM1]);
 	assert_int_equal(in8(&x->f, IIR), 1);
+}
+
+static void
+what_comes_from_outside_raises_the_line_at_once(void **state)
+{
+	struct fixture *x = *state;
+
+	out8(&x->f, MCR, OUT2);
+	out8(&x->f, IER, RDI);
+	input(x, "a");
+	assert_true(x->f.line[IRQ_COM1]);
+	in8(&x->f, DATA);
+	assert_false(x->f.line[IRQ_COM1]);
+	out8(&x->f, IER, RLSI);
+	uart_break(x->uart);
+	assert_true(x->f.line[IRQ_COM1]);
+	in8(&x->f, LSR);
+	assert_false(x->f.line[IRQ_COM1]);
+}
+
+static void
+only_enabled_interrupts_come(void **state)
+{
+	static const struct {
+		uint8_t ier, iir;
+	} rows[] = { { 0, 1 }, { RDI, 4 }, { THRI, 2 }, { RLSI, 6 }, { MSI, 0 } };
+	struct fixture *x = *state;
+
+	uart_break(x->uart);
+	out8(&x->f, MCR, OUT2 | LOOP);
+	out8(&x->f, MCR, OUT2);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		out8(&x->f, IER, rows[i].ier);
+		assert_true(x->f.line[IRQ_COM1] == (rows[i].iir != 1));
+		assert_int_equal(in8(&x->f, IIR), rows[i].iir);
+	}
 }
 
 static void
@@ -465,6 +542,11 @@ loopback_joins_modem_outputs_to_inputs(void **state)
 		assert_int_equal(in8(&x->f, MSR), steps[i].lines | steps[i].changes);
 		assert_int_equal(in8(&x->f, MSR), steps[i].lines);
 	}
+	out8(&x->f, MCR, LOOP | DTR | RTS | OUT2);
+	out8(&x->f, MCR, LOOP | RTS | OUT2);
+	out8(&x->f, MCR, LOOP | OUT2);
+	out8(&x->f, MCR, LOOP | DTR | OUT2);
+	assert_int_equal(in8(&x->f, MSR), 0xa3); /* unread changes add up */
 }
 
 static void
@@ -563,6 +645,34 @@ saved_state_holds_every_field(void **state)
 }
 
 static void
+full_fifos_are_saved(void **state)
+{
+	struct fixture *x = *state;
+	struct device *d = fresh(x);
+
+	input(x, "a");
+	assert_saves_whole_or_not_at_all(x->uart, d);
+	out8(&x->f, FCR, 1);
+	assert_int_equal(input(x, "0123456789abcdef"), 16);
+	assert_saves_whole_or_not_at_all(x->uart, d);
+	device_free(d);
+}
+
+static void
+a_restore_says_what_the_line_is_and_that_there_is_room(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t buf[FAKE_SNAP_MAX];
+	long n = device_save(x->uart, buf, sizeof(buf));
+
+	input(x, "ab");
+	x->f.line[IRQ_COM1] = true;
+	assert_int_equal(device_restore(x->uart, buf, (size_t)n, NULL), 0);
+	assert_false(x->f.line[IRQ_COM1]);
+	assert_int_equal(x->rooms, 1);
+}
+
+static void
 illegal_state_is_refused(void **state)
 {
 	static const struct {
@@ -607,7 +717,10 @@ main(void)
 		unit(input_beyond_the_fifo_stays_with_the_caller_until_there_is_room),
 		unit(whatever_empties_the_receiver_makes_room),
 		unit(a_break_is_told_once_it_is_at_the_head),
+		unit(a_break_comes_alone_or_in_the_middle),
 		unit(the_transmitter_s_interrupt_is_told_once_and_comes_back),
+		unit(what_comes_from_outside_raises_the_line_at_once),
+		unit(only_enabled_interrupts_come),
 		unit(interrupts_are_told_by_priority),
 		unit(the_trigger_level_is_that_of_fcr),
 		unit(out2_connects_the_interrupt),
@@ -618,6 +731,8 @@ main(void)
 		unit(lsr_and_msr_are_read_only),
 		unit(reset_returns_to_the_beginning),
 		unit(saved_state_holds_every_field),
+		unit(full_fifos_are_saved),
+		unit(a_restore_says_what_the_line_is_and_that_there_is_room),
 		unit(illegal_state_is_refused),
 	};
 
