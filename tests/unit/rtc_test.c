@@ -469,9 +469,23 @@ out_of_reset_the_first_update_comes_after_half_a_second(void **state)
 	set_time(x, 951782400);
 	fake_advance(&x->f, 499000000);
 	assert_int_equal(guest_time(x), 951782400);
-	assert_true(peek(x, REG_A) & A_UIP);
+	assert_int_equal(peek(x, REG_A), A_UIP | A_NORMAL);
 	fake_advance(&x->f, 1000000);
 	assert_int_equal(guest_time(x), 951782401);
+}
+
+static void
+without_a_reset_of_the_divider_its_phase_is_kept(void **state)
+{
+	struct fixture *x = *state;
+
+	fake_advance(&x->f, FAKE_SECOND * 6 / 10);
+	poke(x, REG_B, B_24H | B_SET);
+	poke(x, REG_B, B_24H);
+	fake_advance(&x->f, FAKE_SECOND * 4 / 10 - 1);
+	assert_int_equal(guest_time(x), 1700000000);
+	fake_advance(&x->f, 1);
+	assert_int_equal(guest_time(x), 1700000001);
 }
 
 static void
@@ -720,6 +734,18 @@ enabling_an_interrupt_whose_flag_is_set_raises_it(void **state)
 	assert_false(x->f.line[IRQ_RTC]);
 }
 
+static void
+register_c_is_right_even_when_the_host_s_timer_is_late(void **state)
+{
+	struct fixture *x = *state;
+
+	poke(x, REG_B, B_24H | B_UIE);
+	x->f.ns = FAKE_SECOND;
+	assert_int_equal(peek(x, REG_C), C_IRQF | C_PF | C_UF);
+	assert_false(x->f.line[IRQ_RTC]);
+	assert_int_equal(x->f.rises[IRQ_RTC], 1);
+}
+
 /* --- reset and saved state --------------------------------------------------------------------- */
 
 static void
@@ -741,6 +767,24 @@ a_reset_leaves_time_and_memory(void **state)
 	assert_int_equal(peek(x, REG_C), 0);
 	assert_int_equal(peek(x, 0x40), 0x77);
 	assert_in_range(guest_time(x), 951782400, 951782402);
+	fake_advance(&x->f, 5 * FAKE_SECOND);
+	device_reset(x->rtc);
+	assert_int_equal(in8(&x->f, PORT_RTC + 1), peek(x, SECONDS)); /* index 0 */
+	assert_int_equal(peek(x, REG_C), 0);
+}
+
+static void
+a_clock_made_late_has_no_flags(void **state)
+{
+	struct fixture *x = *state;
+
+	x->f.ns = 700 * FAKE_SECOND;
+	device_free(x->rtc);
+	x->rtc = rtc_new(&x->f.host, 0);
+	x->f.bus.n = 0;
+	bus_add(&x->f.bus, PORT_RTC, RTC_PORTS, x->rtc);
+	assert_int_equal(peek(x, REG_C), 0);
+	assert_int_equal(guest_time(x), 1700000700);
 }
 
 /* Swaps in what was restored, so that the helpers above see it. */
@@ -828,6 +872,10 @@ a_restore_raises_the_line_and_arms_the_timer(void **state)
 	x->f.line[IRQ_RTC] = false;
 	go_on_restored(x);
 	assert_true(x->f.line[IRQ_RTC]);
+	peek(x, REG_C);
+	x->f.line[IRQ_RTC] = true; /* as somebody else left it */
+	go_on_restored(x);
+	assert_false(x->f.line[IRQ_RTC]);
 }
 
 static void
@@ -878,6 +926,7 @@ main(void)
 		unit(set_stops_the_clock_and_clears_update_interrupts),
 		unit(the_guest_s_time_is_an_offset_to_the_wall_clock),
 		unit(out_of_reset_the_first_update_comes_after_half_a_second),
+		unit(without_a_reset_of_the_divider_its_phase_is_kept),
 		unit(a_register_written_while_it_runs_takes_effect_at_once),
 		unit(an_idle_clock_never_wakes_the_host),
 		unit(flags_show_what_happened_without_interrupts),
@@ -892,7 +941,9 @@ main(void)
 		unit(an_illegal_alarm_never_comes),
 		unit(a_step_over_the_alarm_raises_it),
 		unit(enabling_an_interrupt_whose_flag_is_set_raises_it),
+		unit(register_c_is_right_even_when_the_host_s_timer_is_late),
 		unit(a_reset_leaves_time_and_memory),
+		unit(a_clock_made_late_has_no_flags),
 		unit(saved_state_holds_every_field),
 		unit(a_clock_saved_while_it_stands_stands_still),
 		unit(an_alarm_that_came_due_while_saved_comes_at_restore),
