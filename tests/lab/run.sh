@@ -81,7 +81,7 @@ machine() {
 	[ "$(accel)" = kvm ] && cpu=(-accel kvm -cpu host)
 	machine=(setpriv --pdeathsig KILL qemu-system-x86_64 "${cpu[@]}" -M pc -smp 1 -m "$1" -nodefaults
 		-no-user-config -display none -no-reboot -kernel "$images/$kernel/vmlinuz" -initrd "$work/initrd"
-		-append "console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off $2")
+		-append "console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off lab.accel=$(accel) $2")
 }
 
 # --- one L1 with its order line ----------------------------------------------------------------------
