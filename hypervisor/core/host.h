@@ -7,10 +7,17 @@
 #ifndef HYPERVISOR_CORE_HOST_H
 #define HYPERVISOR_CORE_HOST_H
 
+#include <stdbool.h>
+
 #include "lib/err.h"
 
-/* Opens /dev/kvm and checks: KVM, its capabilities, SLAT, NX, Hyper-V support. Returns the descriptor
- * (close-on-exec, the caller's) or -errno with the sentence. Needs /dev and /sys. */
-int host_open_kvm(struct err *e);
+struct host {
+	int kvm_fd;       /* /dev/kvm, close-on-exec */
+	bool virtual_apic; /* interrupts are acknowledged without an exit (APICv, AVIC) */
+};
+
+/* Opens /dev/kvm and checks: KVM, its capabilities, SLAT, NX, Hyper-V support. 0, or -errno with the
+ * sentence. Needs /dev and /sys. */
+int host_open(struct host *h, struct err *e);
 
 #endif

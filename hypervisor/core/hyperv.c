@@ -97,26 +97,29 @@ add_kept(struct cpuid_table *t, const struct kvm_cpuid2 *host)
 }
 
 int
-hyperv_leaves(struct cpuid_table *t, int kvm, struct err *e)
+hyperv_leaves(struct cpuid_table *t, const struct host *host, struct err *e)
 {
 	struct {
 		struct kvm_cpuid2 head;
 		struct kvm_cpuid_entry2 e[32];
-	} host = { .head.nent = 32 };
+	} kvm = { .head.nent = 32 };
 	struct kvm_cpuid_entry2 *f;
 
-	if (ioctl(kvm, KVM_GET_SUPPORTED_HV_CPUID, &host) < 0)
+	if (ioctl(host->kvm_fd, KVM_GET_SUPPORTED_HV_CPUID, &kvm) < 0)
 		return err_sys(e, "KVM_GET_SUPPORTED_HV_CPUID");
 	cpuid_set(t, (struct kvm_cpuid_entry2){ .function = 0x40000000,
 			 .eax = HV_MAX_LEAF,
 			 .ebx = 0x7263694d, /* "Microsoft Hv" */
 			 .ecx = 0x666f736f,
 			 .edx = 0x76482074 });
-	add_kept(t, &host.head);
+	add_kept(t, &kvm.head);
 	cpuid_set(t, (struct kvm_cpuid_entry2){ .function = 0x40000005,
 			 .eax = MACHINE_MAX_PROCESSORS,
 			 .ebx = MACHINE_MAX_PROCESSORS });
 	cpuid_set(t, (struct kvm_cpuid_entry2){ .function = 0x40000006 });
+	/* Where the hardware acknowledges interrupts by itself, the MSRs would cost exits that it saves. */
+	if (host->virtual_apic)
+		cpuid_find(t, 0x40000004, 0)->eax &= ~(uint32_t)H_APIC_MSRS;
 	f = cpuid_find(t, 0x40000003, 0);
 	if (!f || (f->eax & NEEDED) != NEEDED)
 		return err_set(e, ENOTSUP,

@@ -24,7 +24,7 @@ enum {
 };
 
 /* Adds the Hyper-V leaves that both KVM and this worker make work. */
-int hyperv_leaves(struct cpuid_table *t, int kvm, struct err *e);
+int hyperv_leaves(struct cpuid_table *t, const struct host *host, struct err *e);
 
 /* The crash MSRs of a partition: a guest in panic leaves five numbers and, if it can, its last words.
  * One instance a partition; the caller locks. */

@@ -153,8 +153,10 @@ check_numa(struct machine *m, struct err *e)
 {
 	unsigned long long mb = 0, cpus = 0;
 
-	if (m->nodes == 0)
-		return 0;
+	if (m->nodes == 0) { /* one node: guests are told so, rather than left to search for more */
+		m->nodes = 1;
+		m->node[0] = (struct machine_node){ m->memory.size_mb, m->processor.count };
+	}
 	for (size_t i = 0; i < m->nodes; i++) {
 		mb += m->node[i].memory_mb;
 		cpus += m->node[i].processors;

@@ -48,7 +48,7 @@ struct machine {
 		unsigned huge_pages; /* BackingPageSize: 0 "Small", 1 "Large" */
 	} memory;
 	struct machine_node node[MACHINE_MAX_NODES];
-	size_t nodes; /* 0: no NUMA */
+	size_t nodes; /* machine_check makes it 1 at least */
 	struct {
 		int kernel_fd; /* -1: none */
 		int initrd_fd; /* -1: none */

@@ -166,7 +166,7 @@ create_vm(struct partition *p, struct err *e)
 	uint64_t identity = MAP_KVM_TSS + 3 * GMEM_PAGE;
 
 	do
-		p->vm_fd = ioctl(p->kvm_fd, KVM_CREATE_VM, 0);
+		p->vm_fd = ioctl(p->host_info->kvm_fd, KVM_CREATE_VM, 0);
 	while (p->vm_fd < 0 && errno == EINTR);
 	if (p->vm_fd < 0)
 		return err_sys(e, "KVM_CREATE_VM");
@@ -197,7 +197,7 @@ check_address_bits(struct partition *p, struct err *e)
 static int
 make_processors(struct partition *p, struct err *e)
 {
-	int rc = 0, run_len = ioctl(p->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	int rc = 0, run_len = ioctl(p->host_info->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	unsigned n = (unsigned)p->machine->processor.count;
 
 	if (run_len < 0)
@@ -236,10 +236,10 @@ start_threads(struct partition *p, int (*walls)(struct err *), struct err *e)
 }
 
 static void
-init(struct partition *p, int kvm, const struct machine *m)
+init(struct partition *p, const struct host *host, const struct machine *m)
 {
 	p->machine = m;
-	p->kvm_fd = kvm;
+	p->host_info = host;
 	p->vm_fd = p->wake_fd = p->timer_fd = -1;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->crash_lock, NULL);
@@ -253,7 +253,7 @@ init(struct partition *p, int kvm, const struct machine *m)
 static int
 choose_cpuid(struct partition *p, const struct cpuid_table *saved, struct err *e)
 {
-	int rc = cpuid_build(&p->cpuid, p->kvm_fd, p->machine, e);
+	int rc = cpuid_build(&p->cpuid, p->host_info, p->machine, e);
 
 	if (rc < 0 || !saved)
 		return rc;
@@ -286,11 +286,12 @@ build(struct partition *p, const struct cpuid_table *saved, int (*walls)(struct 
 		rc = partition_keep_power_on(p, e);
 	if (rc == 0)
 		rc = start_threads(p, walls, e);
+	p->fresh = true;
 	return rc;
 }
 
 int
-partition_new(struct partition **out, int kvm, const struct machine *m, const struct cpuid_table *saved,
+partition_new(struct partition **out, const struct host *host, const struct machine *m, const struct cpuid_table *saved,
     int (*thread_walls)(struct err *), struct err *e)
 {
 	struct partition *p = calloc(1, sizeof(*p));
@@ -298,7 +299,7 @@ partition_new(struct partition **out, int kvm, const struct machine *m, const st
 
 	if (!p)
 		return err_set(e, ENOMEM, "partition: out of memory");
-	init(p, kvm, m);
+	init(p, host, m);
 	rc = build(p, saved, thread_walls, e);
 	if (rc < 0) {
 		partition_free(p);
@@ -329,16 +330,23 @@ partition_free(struct partition *p)
 	free(p);
 }
 
-int
-partition_power_on(struct partition *p, struct err *e)
+static int
+to_power_on(struct partition *p, struct err *e)
 {
-	struct boot_entry entry;
-	int rc = partition_restore_power_on(p, e);
-
 	for (unsigned i = 0; i < p->devices; i++)
 		device_reset(p->device[i]);
 	memset(&p->crash, 0, sizeof(p->crash));
 	gmem_discard(p->mem); /* memory loses its content, and the host has it back */
+	return partition_restore_power_on(p, e);
+}
+
+int
+partition_power_on(struct partition *p, struct err *e)
+{
+	struct boot_entry entry;
+	int rc = p->fresh ? 0 : to_power_on(p, e);
+
+	p->fresh = false;
 	if (rc == 0)
 		rc = boot_tables(p->machine, p->mem, e);
 	if (rc == 0)

@@ -40,7 +40,7 @@ enum asked {
 struct partition {
 	const struct machine *machine; /* the owner's; outlives the partition */
 	struct memory_map map;
-	int kvm_fd; /* /dev/kvm, the owner's */
+	const struct host *host_info; /* the owner's, too */
 	int vm_fd;
 	struct gmem *mem;
 	struct cpuid_table cpuid; /* of virtual processor 0 */
@@ -75,15 +75,16 @@ struct partition {
 	pthread_mutex_t timer_lock;
 	uint64_t deadline[PARTITION_MAX_DEVICES]; /* in reference time, UINT64_MAX: none */
 
+	bool fresh; /* at power-on still: nothing has run */
 	void *power_on; /* what every processor and interrupt controller was at power-on */
 	size_t power_on_len;
 	size_t slots; /* memory regions KVM knows */
 };
 
 /* Builds everything and starts the processor threads, stopped. `saved` is the CPUID table of a machine
- * that comes from saved state, else NULL. `thread_walls` is run first on each thread (sandbox). kvm stays
- * the caller's. */
-int partition_new(struct partition **out, int kvm, const struct machine *m, const struct cpuid_table *saved,
+ * that comes from saved state, else NULL. `thread_walls` is run first on each thread (sandbox). host and m
+ * must outlive the partition. */
+int partition_new(struct partition **out, const struct host *host, const struct machine *m, const struct cpuid_table *saved,
     int (*thread_walls)(struct err *), struct err *e);
 /* Only for a partition whose processors are stopped; does not wait for their threads (the process ends). */
 void partition_free(struct partition *p);

@@ -117,7 +117,7 @@ save_clock(struct partition *p, struct clock_record *c, struct err *e)
 static int
 check_rate(struct partition *p, uint64_t khz, struct err *e)
 {
-	bool scales = ioctl(p->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) > 0;
+	bool scales = ioctl(p->host_info->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) > 0;
 
 	/* Rates measured at two boots of one machine differ a little: 250 ppm is what KVM tolerates. */
 	uint64_t diff = khz > p->tsc_khz ? khz - p->tsc_khz : p->tsc_khz - khz;

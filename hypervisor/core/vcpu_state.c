@@ -122,7 +122,7 @@ list_msrs(const struct vcpu *v, struct msrs *m)
 	} list = { .head.nmsrs = MSRS_MAX };
 	uint32_t n = 0;
 
-	if (ioctl(v->p->kvm_fd, KVM_GET_MSR_INDEX_LIST, &list) < 0)
+	if (ioctl(v->p->host_info->kvm_fd, KVM_GET_MSR_INDEX_LIST, &list) < 0)
 		list.head.nmsrs = 0;
 	for (size_t i = 0; i < sizeof(first_msrs) / sizeof(first_msrs[0]); i++)
 		m->e[n++].index = first_msrs[i];

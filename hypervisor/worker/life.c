@@ -141,7 +141,7 @@ life_move(struct worker *w, enum life_event ev, const char *reason, bool *change
 static int
 build(struct worker *w, int stream, struct saved_facts *facts, struct err *e)
 {
-	int rc = partition_new(&w->p, w->kvm_fd, &w->machine, stream < 0 ? NULL : &facts->cpuid,
+	int rc = partition_new(&w->p, &w->host, &w->machine, stream < 0 ? NULL : &facts->cpuid,
 	    walls_close_processor, e);
 
 	if (rc < 0)

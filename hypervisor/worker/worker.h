@@ -26,7 +26,7 @@ enum machine_state {
 extern const char *const state_names[]; /* NULL-terminated: "None", "Off", ... */
 
 struct worker {
-	int kvm_fd;
+	struct host host;
 	struct control *control;
 	struct machine machine;
 	struct partition *p; /* NULL until created */
