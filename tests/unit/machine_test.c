@@ -68,7 +68,9 @@ the_shortest_document_gets_defaults(void **state)
 	assert_int_equal(m.memory.size_mb, 512);
 	assert_int_equal(m.memory.maximum_mb, 512);
 	assert_int_equal(m.memory.huge_pages, 0);
-	assert_int_equal(m.nodes, 0);
+	assert_int_equal(m.nodes, 1);
+	assert_int_equal(m.node[0].memory_mb, 512);
+	assert_int_equal(m.node[0].processors, 1);
 	assert_true(m.direct.kernel_fd >= 0);
 	assert_int_equal(m.direct.initrd_fd, -1);
 	assert_string_equal(m.direct.cmdline, "");
