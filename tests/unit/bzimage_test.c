@@ -269,6 +269,23 @@ the_initrd_lies_as_high_as_the_kernel_allows(void **state)
 }
 
 static void
+a_kernel_uses_at_least_the_memory_of_its_code(void **state)
+{
+	uint8_t image[IMAGE];
+	struct fake_boot f;
+
+	(void)state;
+	make_kernel(image);
+	((struct setup_header *)(image + 0x1f1))->init_size = 0;
+	((struct setup_header *)(image + 0x1f1))->initrd_addr_max = 16 * MIB + CODE - 1;
+	fake_boot_new(&f, MEMORY_MB);
+	assert_int_equal(fake_boot_load(&f, image, IMAGE, "x", 1), -E2BIG);
+	((struct setup_header *)(image + 0x1f1))->initrd_addr_max = 16 * MIB + 2 * CODE - 1;
+	assert_int_equal(fake_boot_load(&f, image, IMAGE, "x", 1), 0);
+	fake_boot_free(&f);
+}
+
+static void
 an_empty_initrd_is_refused(void **state)
 {
 	uint8_t image[IMAGE];
@@ -422,6 +439,7 @@ main(void)
 		cmocka_unit_test(page_tables_map_4_gib_one_to_one),
 		cmocka_unit_test(segments_are_flat_and_where_boot_rst_wants_them),
 		cmocka_unit_test(the_initrd_lies_as_high_as_the_kernel_allows),
+		cmocka_unit_test(a_kernel_uses_at_least_the_memory_of_its_code),
 		cmocka_unit_test(an_empty_initrd_is_refused),
 		cmocka_unit_test(the_command_line_fits_or_is_refused),
 		cmocka_unit_test(an_image_cut_anywhere_is_refused),
