@@ -5,13 +5,17 @@
 B      := build$(if $(SAN),-san)
 CFLAGS ?= -O2 -g
 WARN   := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
-	  -Wno-missing-field-initializers -Werror
+	  -Wno-missing-field-initializers -Wno-gnu-variable-sized-type-not-at-end -Werror
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 HARDEN := -fPIE -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 # Sections are collected at link time, so that a program holds only what it calls.
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. -I$B/gen -MMD -MP $(WARN) $(HARDEN) -ffunction-sections \
 	-fdata-sections $(CPPFLAGS) $(CFLAGS) $(SANFLAGS)
 ALL_LDFLAGS = -Wl,--gc-sections -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
+
+# Commands are shown with V=1, else what they make.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '%-5s %s\n' '$(1)' '$(2)')
 
 # What a module.mk may add to:
 LIBS  :=# static library NAME from NAME_SRC: $B/libNAME.a
@@ -24,7 +28,8 @@ all: $(PROGS:%=$B/bin/%)
 
 $B/%.o: %.c | $(GEN)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # Functions, because a % in the prerequisites of a pattern rule would be replaced by its stem.
 objects   = $(1:%.c=$B/%.o)
@@ -33,15 +38,29 @@ libraries = $(1:%=$B/lib%.a)
 .SECONDEXPANSION:
 $(LIBS:%=$B/lib%.a): $B/lib%.a: $$(call objects,$$($$*_SRC))
 	@rm -f $@
-	$(AR) rcsD $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) rcsD $@ $^
 
 $(PROGS:%=$B/bin/%): $B/bin/%: $$(call objects,$$($$*_MAIN)) $$(call libraries,$$($$*_LIBS))
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $($*_LDFLAGS) -o $@ $^ $($*_LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $($*_LDFLAGS) -o $@ $^ $($*_LDLIBS)
+
+help:
+	@echo 'make run            a stock Debian guest in the worker, in the lab, its console here'
+	@echo 'make test           everything below, as continuous integration runs it; P="units lab" for some parts'
+	@echo 'make check [T=x]    unit tests (SAN=address,undefined: with sanitizers; CC=clang B=build-clang)'
+	@echo 'make lab [T=x]      real guests under emulation; lab-long, lab-intel: the longer suites'
+	@echo 'make fuzz [T= S=]   fuzz targets; S= seconds each'
+	@echo 'make crash [T=]     cuts and failures at every point'
+	@echo 'make bench [T=]     beside QEMU, in counted instructions'
+	@echo 'make lint           clang-format, clang-tidy, cppcheck'
+	@echo 'make deps           installs the packages of packages.txt (NO_DEPS=1: only says what is missing)'
+	@echo 'V=1 shows commands. Results are in build/.'
 
 clean:
 	rm -rf build build-*
 
-.PHONY: all clean
+.PHONY: all clean help
 .DELETE_ON_ERROR:
 -include $(shell find $B -name '*.d' 2>/dev/null)

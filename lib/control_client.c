@@ -215,7 +215,7 @@ control_call(struct control_client *c, const char *method, json_t *params, const
 static json_t *
 wait_event(struct control_client *c, int64_t deadline, struct err *e)
 {
-	json_t *doc;
+	json_t *doc = NULL;
 
 	while (receive(c, deadline, &doc, e) == 0) {
 		if (is_event(doc))

@@ -2,7 +2,8 @@
 TESTS := $(patsubst %.c,$B/%,$(wildcard tests/unit/*_test.c))
 
 $(TESTS): %: %.o $B/libworker.a $B/libfh.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -ljansson -lpthread
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -ljansson -lpthread
 
 # One unit: make check T=schema
 UNITS = $(if $(T),$B/tests/unit/$(T)_test,$(TESTS))
@@ -25,7 +26,8 @@ lint: $(GEN) $(TIDY)
 		$(filter-out tests/%,$(filter %.c,$(C_FILES)))
 	@echo "lint: $(words $(C_FILES)) passed, 0 failed"
 $B/tidy/%: % .clang-tidy | $(GEN)
-	clang-tidy --quiet --warnings-as-errors='*' $< -- -std=c17 -D_GNU_SOURCE -I. -I$B/gen -I/usr/include/lua5.4 2>/dev/null
+	$(call say,TIDY,$<)
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $< -- -std=c17 -D_GNU_SOURCE -I. -I$B/gen -I/usr/include/lua5.4 2>/dev/null
 	@mkdir -p $(@D) && touch $@
 
 .PHONY: check test lint

@@ -5,6 +5,7 @@
  * in the folder acpi and copied as it is. Numbers of sections are those of ACPI 6.5. All tables together
  * need less than 9 KiB of the 60 KiB at MAP_TABLES with 64 processors and 16 nodes.
  */
+#include "hypervisor/chipset/rtc.h"
 #include "hypervisor/boot/acpi.h"
 
 #include <errno.h>
@@ -275,6 +276,7 @@ write_fadt(struct builder *b, uint64_t facs, uint64_t dsdt)
 		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_NO_FIXED_RTC_WAKE |
 			 FADT_TIMER_32BIT | FADT_RESET_REGISTER,
 		.reset = port(PORT_RESET, 1, GAS_BYTE),
+		.century = RTC_CENTURY,
 		.reset_value = RESET_VALUE,
 		.minor = 5,
 	};

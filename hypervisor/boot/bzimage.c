@@ -61,7 +61,8 @@ check_header(const struct boot_file *f, struct bzimage *k, struct err *e)
 	if (!(h->loadflags & LOADED_HIGH) || h->code32_start != CODE32_DEFAULT)
 		return err_set(e, ENOEXEC, "kernel: starts only from a BIOS");
 	k->setup_len = ((h->setup_sects != 0 ? h->setup_sects : 4u) + 1u) * SECTOR;
-	k->len = (uint64_t)h->syssize * PARAGRAPH;
+	k->len = h->syssize;
+	k->len *= PARAGRAPH;
 	if (k->len <= ENTRY_64)
 		return err_set(
 		    e, EINVAL, "kernel: damaged: header says %llu bytes of code", (unsigned long long)k->len);

@@ -11,9 +11,25 @@
 enum reg { EAX, EBX, ECX, EDX };
 
 /* Words of CPUID that hold features; the columns of the baselines follow this order. */
-enum word { W_1C, W_1D, W_7B, W_7C, W_7D, W_71A, W_D1A, W_81C, W_81D, W_88B, WORDS,
+enum word {
+	W_1C,
+	W_1D,
+	W_7B,
+	W_7C,
+	W_7D,
+	W_71A,
+	W_D1A,
+	W_81C,
+	W_81D,
+	W_88B,
+	WORDS,
 	/* the Hyper-V interface: no baseline changes it, but a saved machine needs what it had */
-	W_HV3A = WORDS, W_HV3B, W_HV3D, W_HV4A, ALL_WORDS };
+	W_HV3A = WORDS,
+	W_HV3B,
+	W_HV3D,
+	W_HV4A,
+	ALL_WORDS
+};
 
 static const struct {
 	uint32_t leaf, index;
@@ -37,8 +53,10 @@ static const struct {
 
 /* How a feature stands in a baseline. */
 enum rank {
-	V2 = 2, V3 = 3, V4 = 4, /* needed from this level of the x86-64 psABI on, hidden below it */
-	MAY,                    /* no part of a level; shown in every baseline where the host has it */
+	V2 = 2,
+	V3 = 3,
+	V4 = 4, /* needed from this level of the x86-64 psABI on, hidden below it */
+	MAY,    /* no part of a level; shown in every baseline where the host has it */
 };
 
 /*
@@ -53,40 +71,109 @@ static const struct feature {
 	uint8_t rank;
 	const char *name;
 } features[] = {
-	{ W_1D, 0, V2, "fpu" }, { W_1D, 1, MAY, "vme" }, { W_1D, 2, MAY, "de" }, { W_1D, 3, V2, "pse" },
-	{ W_1D, 4, V2, "tsc" }, { W_1D, 5, V2, "msr" }, { W_1D, 6, V2, "pae" }, { W_1D, 7, MAY, "mce" },
-	{ W_1D, 8, V2, "cx8" }, { W_1D, 9, V2, "apic" }, { W_1D, 11, MAY, "sep" }, { W_1D, 12, V2, "mtrr" },
-	{ W_1D, 13, V2, "pge" }, { W_1D, 14, MAY, "mca" }, { W_1D, 15, V2, "cmov" }, { W_1D, 16, V2, "pat" },
-	{ W_1D, 17, MAY, "pse36" }, { W_1D, 19, MAY, "clflush" }, { W_1D, 23, V2, "mmx" },
-	{ W_1D, 24, V2, "fxsr" }, { W_1D, 25, V2, "sse" }, { W_1D, 26, V2, "sse2" }, { W_1D, 28, MAY, "ht" },
-	{ W_1C, 0, V2, "sse3" }, { W_1C, 1, MAY, "pclmulqdq" }, { W_1C, 9, V2, "ssse3" },
-	{ W_1C, 12, V3, "fma" }, { W_1C, 13, V2, "cx16" }, { W_1C, 17, MAY, "pcid" },
-	{ W_1C, 19, V2, "sse4_1" }, { W_1C, 20, V2, "sse4_2" }, { W_1C, 21, MAY, "x2apic" },
-	{ W_1C, 22, V3, "movbe" }, { W_1C, 23, V2, "popcnt" }, { W_1C, 24, MAY, "tsc_deadline_timer" },
-	{ W_1C, 25, MAY, "aes" }, { W_1C, 26, V3, "xsave" }, { W_1C, 28, V3, "avx" },
-	{ W_1C, 29, V3, "f16c" }, { W_1C, 30, MAY, "rdrand" }, { W_1C, 31, MAY, "hypervisor" },
-	{ W_7B, 0, MAY, "fsgsbase" }, { W_7B, 1, MAY, "tsc_adjust" }, { W_7B, 3, V3, "bmi1" },
-	{ W_7B, 5, V3, "avx2" }, { W_7B, 7, MAY, "smep" }, { W_7B, 8, V3, "bmi2" }, { W_7B, 9, MAY, "erms" },
-	{ W_7B, 16, V4, "avx512f" }, { W_7B, 17, V4, "avx512dq" }, { W_7B, 18, MAY, "rdseed" },
-	{ W_7B, 20, MAY, "smap" }, { W_7B, 23, MAY, "clflushopt" }, { W_7B, 24, MAY, "clwb" },
-	{ W_7B, 28, V4, "avx512cd" }, { W_7B, 30, V4, "avx512bw" }, { W_7B, 31, V4, "avx512vl" },
+	{ W_1D, 0, V2, "fpu" },
+	{ W_1D, 1, MAY, "vme" },
+	{ W_1D, 2, MAY, "de" },
+	{ W_1D, 3, V2, "pse" },
+	{ W_1D, 4, V2, "tsc" },
+	{ W_1D, 5, V2, "msr" },
+	{ W_1D, 6, V2, "pae" },
+	{ W_1D, 7, MAY, "mce" },
+	{ W_1D, 8, V2, "cx8" },
+	{ W_1D, 9, V2, "apic" },
+	{ W_1D, 11, MAY, "sep" },
+	{ W_1D, 12, V2, "mtrr" },
+	{ W_1D, 13, V2, "pge" },
+	{ W_1D, 14, MAY, "mca" },
+	{ W_1D, 15, V2, "cmov" },
+	{ W_1D, 16, V2, "pat" },
+	{ W_1D, 17, MAY, "pse36" },
+	{ W_1D, 19, MAY, "clflush" },
+	{ W_1D, 23, V2, "mmx" },
+	{ W_1D, 24, V2, "fxsr" },
+	{ W_1D, 25, V2, "sse" },
+	{ W_1D, 26, V2, "sse2" },
+	{ W_1D, 28, MAY, "ht" },
+	{ W_1C, 0, V2, "sse3" },
+	{ W_1C, 1, MAY, "pclmulqdq" },
+	{ W_1C, 9, V2, "ssse3" },
+	{ W_1C, 12, V3, "fma" },
+	{ W_1C, 13, V2, "cx16" },
+	{ W_1C, 17, MAY, "pcid" },
+	{ W_1C, 19, V2, "sse4_1" },
+	{ W_1C, 20, V2, "sse4_2" },
+	{ W_1C, 21, MAY, "x2apic" },
+	{ W_1C, 22, V3, "movbe" },
+	{ W_1C, 23, V2, "popcnt" },
+	{ W_1C, 24, MAY, "tsc_deadline_timer" },
+	{ W_1C, 25, MAY, "aes" },
+	{ W_1C, 26, V3, "xsave" },
+	{ W_1C, 28, V3, "avx" },
+	{ W_1C, 29, V3, "f16c" },
+	{ W_1C, 30, MAY, "rdrand" },
+	{ W_1C, 31, MAY, "hypervisor" },
+	{ W_7B, 0, MAY, "fsgsbase" },
+	{ W_7B, 1, MAY, "tsc_adjust" },
+	{ W_7B, 3, V3, "bmi1" },
+	{ W_7B, 5, V3, "avx2" },
+	{ W_7B, 7, MAY, "smep" },
+	{ W_7B, 8, V3, "bmi2" },
+	{ W_7B, 9, MAY, "erms" },
+	{ W_7B, 16, V4, "avx512f" },
+	{ W_7B, 17, V4, "avx512dq" },
+	{ W_7B, 18, MAY, "rdseed" },
+	{ W_7B, 20, MAY, "smap" },
+	{ W_7B, 23, MAY, "clflushopt" },
+	{ W_7B, 24, MAY, "clwb" },
+	{ W_7B, 28, V4, "avx512cd" },
+	{ W_7B, 30, V4, "avx512bw" },
+	{ W_7B, 31, V4, "avx512vl" },
 	{ W_7C, 2, MAY, "umip" },
-	{ W_7D, 10, MAY, "md_clear" }, { W_7D, 26, MAY, "spec_ctrl" }, { W_7D, 27, MAY, "intel_stibp" },
-	{ W_7D, 29, MAY, "arch_capabilities" }, { W_7D, 31, MAY, "ssbd" },
-	{ W_D1A, 0, MAY, "xsaveopt" }, { W_D1A, 1, MAY, "xsavec" }, { W_D1A, 2, MAY, "xgetbv1" },
-	{ W_81C, 0, V2, "lahf_lm" }, { W_81C, 1, MAY, "cmp_legacy" }, { W_81C, 2, MAY, "svm" },
-	{ W_81C, 4, MAY, "cr8_legacy" }, { W_81C, 5, V3, "abm" }, { W_81C, 8, MAY, "3dnowprefetch" },
+	{ W_7D, 10, MAY, "md_clear" },
+	{ W_7D, 26, MAY, "spec_ctrl" },
+	{ W_7D, 27, MAY, "intel_stibp" },
+	{ W_7D, 29, MAY, "arch_capabilities" },
+	{ W_7D, 31, MAY, "ssbd" },
+	{ W_D1A, 0, MAY, "xsaveopt" },
+	{ W_D1A, 1, MAY, "xsavec" },
+	{ W_D1A, 2, MAY, "xgetbv1" },
+	{ W_81C, 0, V2, "lahf_lm" },
+	{ W_81C, 1, MAY, "cmp_legacy" },
+	{ W_81C, 2, MAY, "svm" },
+	{ W_81C, 4, MAY, "cr8_legacy" },
+	{ W_81C, 5, V3, "abm" },
+	{ W_81C, 8, MAY, "3dnowprefetch" },
 	{ W_81C, 22, MAY, "topoext" },
-	{ W_81D, 0, MAY, "fpu" }, { W_81D, 1, MAY, "vme" }, { W_81D, 2, MAY, "de" }, { W_81D, 3, MAY, "pse" },
-	{ W_81D, 4, MAY, "tsc" }, { W_81D, 5, MAY, "msr" }, { W_81D, 6, MAY, "pae" }, { W_81D, 7, MAY, "mce" },
-	{ W_81D, 8, MAY, "cx8" }, { W_81D, 9, MAY, "apic" }, { W_81D, 11, V2, "syscall" },
-	{ W_81D, 12, MAY, "mtrr" }, { W_81D, 13, MAY, "pge" }, { W_81D, 14, MAY, "mca" },
-	{ W_81D, 15, MAY, "cmov" }, { W_81D, 16, MAY, "pat" }, { W_81D, 17, MAY, "pse36" },
-	{ W_81D, 20, V2, "nx" }, { W_81D, 22, MAY, "mmxext" }, { W_81D, 23, MAY, "mmx" },
-	{ W_81D, 24, MAY, "fxsr" }, { W_81D, 25, MAY, "fxsr_opt" }, { W_81D, 26, MAY, "pdpe1gb" },
-	{ W_81D, 27, MAY, "rdtscp" }, { W_81D, 29, V2, "lm" },
-	{ W_88B, 12, MAY, "ibpb" }, { W_88B, 14, MAY, "ibrs" }, { W_88B, 15, MAY, "stibp" },
-	{ W_88B, 24, MAY, "amd_ssbd" }, { W_88B, 25, MAY, "virt_ssbd" },
+	{ W_81D, 0, MAY, "fpu" },
+	{ W_81D, 1, MAY, "vme" },
+	{ W_81D, 2, MAY, "de" },
+	{ W_81D, 3, MAY, "pse" },
+	{ W_81D, 4, MAY, "tsc" },
+	{ W_81D, 5, MAY, "msr" },
+	{ W_81D, 6, MAY, "pae" },
+	{ W_81D, 7, MAY, "mce" },
+	{ W_81D, 8, MAY, "cx8" },
+	{ W_81D, 9, MAY, "apic" },
+	{ W_81D, 11, V2, "syscall" },
+	{ W_81D, 12, MAY, "mtrr" },
+	{ W_81D, 13, MAY, "pge" },
+	{ W_81D, 14, MAY, "mca" },
+	{ W_81D, 15, MAY, "cmov" },
+	{ W_81D, 16, MAY, "pat" },
+	{ W_81D, 17, MAY, "pse36" },
+	{ W_81D, 20, V2, "nx" },
+	{ W_81D, 22, MAY, "mmxext" },
+	{ W_81D, 23, MAY, "mmx" },
+	{ W_81D, 24, MAY, "fxsr" },
+	{ W_81D, 25, MAY, "fxsr_opt" },
+	{ W_81D, 26, MAY, "pdpe1gb" },
+	{ W_81D, 27, MAY, "rdtscp" },
+	{ W_81D, 29, V2, "lm" },
+	{ W_88B, 12, MAY, "ibpb" },
+	{ W_88B, 14, MAY, "ibrs" },
+	{ W_88B, 15, MAY, "stibp" },
+	{ W_88B, 24, MAY, "amd_ssbd" },
+	{ W_88B, 25, MAY, "virt_ssbd" },
 };
 enum { FEATURES = sizeof(features) / sizeof(features[0]) };
 
@@ -137,8 +224,8 @@ drop(struct cpuid_table *t, uint32_t first, uint32_t last)
 static uint32_t
 word(const struct cpuid_table *t, enum word w)
 {
-	struct kvm_cpuid_entry2 *e =
-	    cpuid_find((struct cpuid_table *)(uintptr_t)t, word_at[w].leaf, word_at[w].index);
+	struct kvm_cpuid_entry2 *e = cpuid_find(
+	    (struct cpuid_table *)(uintptr_t)t, word_at[w].leaf, word_at[w].index);
 
 	return e ? *reg_of(e, word_at[w].reg) : 0;
 }
@@ -204,7 +291,8 @@ check_level(const struct cpuid_table *t, int level, const char *name, struct err
 	for (size_t i = 0; i < FEATURES; i++)
 		if (features[i].rank <= level && !(word(t, features[i].word) & 1u << features[i].bit))
 			return err_set(e, ENOTSUP,
-			    "Processor.Baseline: this host's processor has no %s, which %s needs: choose a lower "
+			    "Processor.Baseline: this host's processor has no %s, which %s needs: choose a "
+			    "lower "
 			    "baseline",
 			    features[i].name, name);
 	return 0;
@@ -260,8 +348,8 @@ limit_xsave(struct cpuid_table *t, uint64_t xcr0)
 }
 
 static const uint32_t baseline_drops[][2] = {
-	{ 5, 6 },                     /* MONITOR, thermal and power */
-	{ 0xe, 0x1e },                /* resource control, SGX, trace, AMX, ... but 0x1f is topology */
+	{ 5, 6 },      /* MONITOR, thermal and power */
+	{ 0xe, 0x1e }, /* resource control, SGX, trace, AMX, ... but 0x1f is topology */
 	{ 0x20, 0xff },
 	{ 0x80000019, 0x8000001c },
 	{ 0x8000001f, 0x8000ffff },
@@ -273,8 +361,8 @@ apply_baseline(struct cpuid_table *t, const char *name, struct err *e)
 	int rc, level = level_of(name);
 
 	if (level < 0)
-		return err_set(e, EINVAL, "Processor.Baseline: '%s' is not one of host, x86-64-v2, x86-64-v3, x86-64-v4",
-		    name);
+		return err_set(e, EINVAL,
+		    "Processor.Baseline: '%s' is not one of host, x86-64-v2, x86-64-v3, x86-64-v4", name);
 	if (level == 0)
 		return 0;
 	rc = check_level(t, level, name, e);
@@ -309,9 +397,9 @@ no_pmu(struct cpuid_table *t)
 	struct kvm_cpuid_entry2 *one = cpuid_find(t, 1, 0), *amd = cpuid_find(t, 0x80000001, 0);
 
 	if (one)
-		one->ecx &= ~(1u << 15);                            /* PDCM */
+		one->ecx &= ~(1u << 15); /* PDCM */
 	if (amd)
-		amd->ecx &= ~(1u << 23 | 1u << 24 | 1u << 28);      /* PERFCTR core, NB, LLC */
+		amd->ecx &= ~(1u << 23 | 1u << 24 | 1u << 28); /* PERFCTR core, NB, LLC */
 	drop(t, 0xa, 0xa);
 	drop(t, 0x80000022, 0x80000022);
 }
@@ -447,7 +535,8 @@ cpuid_runs_here(const struct cpuid_table *t, const struct cpuid_table *here, str
 			if (features[i].word == (enum word)w && (lacking & 1u << features[i].bit))
 				name = features[i].name;
 		return err_set(e, ENOTSUP,
-		    "the machine was saved on a processor with %s (CPUID %#x, bits %#x), which this host lacks: use "
+		    "the machine was saved on a processor with %s (CPUID %#x, bits %#x), which this host "
+		    "lacks: use "
 		    "a lower Processor.Baseline for machines that move",
 		    name, word_at[w].leaf, lacking);
 	}
@@ -457,8 +546,7 @@ cpuid_runs_here(const struct cpuid_table *t, const struct cpuid_table *here, str
 unsigned
 cpuid_address_bits(const struct cpuid_table *t)
 {
-	const struct kvm_cpuid_entry2 *e =
-	    cpuid_find((struct cpuid_table *)(uintptr_t)t, 0x80000008, 0);
+	const struct kvm_cpuid_entry2 *e = cpuid_find((struct cpuid_table *)(uintptr_t)t, 0x80000008, 0);
 
 	return e ? e->eax & 0xff : 36;
 }

@@ -172,7 +172,7 @@ map_region(struct gmem *m, struct gmem_region *r, struct err *e)
 		int rc = err_sys(e, "guest memory: map %llu MiB", (unsigned long long)r->len >> 20);
 
 		/* The kernel may have dropped the reservation before it failed: close the gap. */
-		mmap(r->host, r->len, PROT_NONE,
+		(void)!mmap(r->host, r->len, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 		return rc;
 	}

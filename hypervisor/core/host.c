@@ -9,7 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define NEWER_KERNEL "needs Linux 6.1 or newer on the host"
+#define NEWER_KERNEL  "needs Linux 6.1 or newer on the host"
 #define HYPERV_KERNEL "needs a host kernel built with CONFIG_KVM_HYPERV, as Debian's are"
 
 static const struct need {
@@ -40,10 +40,12 @@ static int
 check_capabilities(int kvm, struct err *e)
 {
 	if (ioctl(kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
-		return err_set(e, ENOTSUP, "this host's /dev/kvm speaks another version of KVM: " NEWER_KERNEL);
+		return err_set(
+		    e, ENOTSUP, "this host's /dev/kvm speaks another version of KVM: " NEWER_KERNEL);
 	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
 		if (ioctl(kvm, KVM_CHECK_EXTENSION, needs[i].cap) <= 0)
-			return err_set(e, ENOTSUP, "this host's KVM lacks %s: %s", needs[i].what, needs[i].how);
+			return err_set(
+			    e, ENOTSUP, "this host's KVM lacks %s: %s", needs[i].what, needs[i].how);
 	return 0;
 }
 
@@ -73,7 +75,8 @@ check_processor(struct err *e)
 	if (!parameter_on("/sys/module/kvm_intel/parameters/ept") &&
 	    !parameter_on("/sys/module/kvm_amd/parameters/npt"))
 		return err_set(e, ENOTSUP,
-		    "this host has no second level address translation (EPT or NPT): use a processor that has "
+		    "this host has no second level address translation (EPT or NPT): use a processor that "
+		    "has "
 		    "it, and load kvm_intel or kvm_amd without switching it off");
 	return 0;
 }
@@ -85,7 +88,8 @@ open_kvm(struct err *e)
 
 	if (fd < 0 && (errno == ENOENT || errno == ENODEV || errno == ENXIO))
 		return err_set(e, errno,
-		    "this host has no KVM: switch on virtualisation (VT-x, or AMD-V called SVM) in the firmware "
+		    "this host has no KVM: switch on virtualisation (VT-x, or AMD-V called SVM) in the "
+		    "firmware "
 		    "set-up and load kvm_intel or kvm_amd");
 	return fd < 0 ? err_sys(e, "/dev/kvm") : fd;
 }
@@ -106,6 +110,6 @@ host_open(struct host *h, struct err *e)
 	}
 	h->kvm_fd = fd;
 	h->virtual_apic = parameter_on("/sys/module/kvm_intel/parameters/enable_apicv") ||
-	    parameter_on("/sys/module/kvm_amd/parameters/avic");
+			  parameter_on("/sys/module/kvm_amd/parameters/avic");
 	return 0;
 }

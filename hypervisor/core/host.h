@@ -12,7 +12,7 @@
 #include "lib/err.h"
 
 struct host {
-	int kvm_fd;       /* /dev/kvm, close-on-exec */
+	int kvm_fd;        /* /dev/kvm, close-on-exec */
 	bool virtual_apic; /* interrupts are acknowledged without an exit (APICv, AVIC) */
 };
 

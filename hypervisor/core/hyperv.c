@@ -41,15 +41,15 @@ enum {
 static const struct {
 	uint32_t leaf, eax, ebx, ecx, edx; /* bits kept of what KVM reports */
 } kept[] = {
-	{ 0x40000001, ~0u, 0, 0, 0 },      /* "Hv#1" */
+	{ 0x40000001, ~0u, 0, 0, 0 },       /* "Hv#1" */
 	{ 0x40000002, ~0u, ~0u, ~0u, ~0u }, /* version */
 	{ 0x40000003,
 	    F_RUNTIME | F_TIME_REF | F_SYNIC | F_SYNTIMER | F_APIC | F_HYPERCALL | F_VP_INDEX | F_TSC_PAGE |
-	        F_FREQUENCY | F_TSC_INVARIANT,
+		F_FREQUENCY | F_TSC_INVARIANT,
 	    P_POST_MESSAGES | P_SIGNAL_EVENTS, 0, M_XMM_INPUT | M_FREQUENCY | M_CRASH | M_TIMER_DIRECT },
 	{ 0x40000004,
-	    H_REMOTE_FLUSH | H_APIC_MSRS | H_RELAXED_TIMING | H_NO_AUTO_EOI | H_CLUSTER_IPI | H_EX_MASKS, ~0u, 0,
-	    0 },
+	    H_REMOTE_FLUSH | H_APIC_MSRS | H_RELAXED_TIMING | H_NO_AUTO_EOI | H_CLUSTER_IPI | H_EX_MASKS, ~0u,
+	    0, 0 },
 };
 
 enum { HV_MAX_LEAF = 0x40000006 };
@@ -113,9 +113,9 @@ hyperv_leaves(struct cpuid_table *t, const struct host *host, struct err *e)
 			 .ecx = 0x666f736f,
 			 .edx = 0x76482074 });
 	add_kept(t, &kvm.head);
-	cpuid_set(t, (struct kvm_cpuid_entry2){ .function = 0x40000005,
-			 .eax = MACHINE_MAX_PROCESSORS,
-			 .ebx = MACHINE_MAX_PROCESSORS });
+	cpuid_set(
+	    t, (struct kvm_cpuid_entry2){
+		   .function = 0x40000005, .eax = MACHINE_MAX_PROCESSORS, .ebx = MACHINE_MAX_PROCESSORS });
 	cpuid_set(t, (struct kvm_cpuid_entry2){ .function = 0x40000006 });
 	/* Where the hardware acknowledges interrupts by itself, the MSRs would cost exits that it saves. */
 	if (host->virtual_apic)
@@ -123,7 +123,8 @@ hyperv_leaves(struct cpuid_table *t, const struct host *host, struct err *e)
 	f = cpuid_find(t, 0x40000003, 0);
 	if (!f || (f->eax & NEEDED) != NEEDED)
 		return err_set(e, ENOTSUP,
-		    "this host's KVM offers too little of the Hyper-V interface (features %#x, needed %#x): needs "
+		    "this host's KVM offers too little of the Hyper-V interface (features %#x, needed %#x): "
+		    "needs "
 		    "Linux 6.1 or newer with CONFIG_KVM_HYPERV",
 		    f ? f->eax : 0, (unsigned)NEEDED);
 	return 0;
@@ -158,8 +159,8 @@ printable(char *text, size_t len)
 }
 
 int
-hv_crash_write(struct hv_crash *c, uint32_t msr, uint64_t value, const struct gmem *mem,
-    char text[HV_CRASH_TEXT + 1])
+hv_crash_write(
+    struct hv_crash *c, uint32_t msr, uint64_t value, const struct gmem *mem, char text[HV_CRASH_TEXT + 1])
 {
 	size_t len;
 

@@ -36,8 +36,8 @@ struct hv_crash {
 bool hv_crash_read(const struct hv_crash *c, uint32_t msr, uint64_t *value);
 /* Returns 1 when the write reports a crash: text then holds its words, printable and terminated,
  * empty when there are none. Returns 0 otherwise, -1 when msr is not ours. */
-int hv_crash_write(struct hv_crash *c, uint32_t msr, uint64_t value, const struct gmem *mem,
-    char text[HV_CRASH_TEXT + 1]);
+int hv_crash_write(
+    struct hv_crash *c, uint32_t msr, uint64_t value, const struct gmem *mem, char text[HV_CRASH_TEXT + 1]);
 
 /* A hypercall that KVM left to us. Returns the whole result value. */
 uint64_t hyperv_hypercall(uint64_t input, uint64_t param0, uint64_t param1);

@@ -23,7 +23,7 @@ enum {
 	MACHINE_COM_PORTS = 2,
 	MACHINE_MIN_MB = 32,
 	MACHINE_MAX_MB = 16 << 20, /* 16 TiB: with the windows above it still below 2^45 */
-	MACHINE_CMDLINE = 2048, /* bytes with the final zero */
+	MACHINE_CMDLINE = 2048,    /* bytes with the final zero */
 };
 
 struct machine_node {
@@ -83,26 +83,26 @@ unsigned machine_socket_shift(const struct machine *m);
 unsigned machine_node_of(const struct machine *m, unsigned vp);
 
 /* --- ConfigurationVersion 1: the memory map ------------------------------------------------------ */
-#define MAP_LOW_RAM_END 0xc0000000ull /* RAM below this; the hole reaches to 4 GiB */
-#define MAP_PCI_MMIO    0xc0000000ull /* room for PCI, 512 MiB */
-#define MAP_PCI_ECAM    0xe0000000ull /* room for PCI, 256 MiB */
-#define MAP_VMBUS_LOW   0xf0000000ull /* VMBus devices, 128 MiB */
-#define MAP_VMBUS_LOW_LEN  0x08000000ull
-#define MAP_IOAPIC      0xfec00000ull
-#define MAP_LAPIC       0xfee00000ull
-#define MAP_KVM_TSS     0xfeffc000ull /* 3 pages and the identity map page, for KVM on VT-x */
-#define MAP_FIRMWARE    0xff000000ull /* room for firmware flash, 16 MiB */
-#define MAP_HIGH_RAM    0x100000000ull
+#define MAP_LOW_RAM_END   0xc0000000ull /* RAM below this; the hole reaches to 4 GiB */
+#define MAP_PCI_MMIO      0xc0000000ull /* room for PCI, 512 MiB */
+#define MAP_PCI_ECAM      0xe0000000ull /* room for PCI, 256 MiB */
+#define MAP_VMBUS_LOW     0xf0000000ull /* VMBus devices, 128 MiB */
+#define MAP_VMBUS_LOW_LEN 0x08000000ull
+#define MAP_IOAPIC        0xfec00000ull
+#define MAP_LAPIC         0xfee00000ull
+#define MAP_KVM_TSS       0xfeffc000ull /* 3 pages and the identity map page, for KVM on VT-x */
+#define MAP_FIRMWARE      0xff000000ull /* room for firmware flash, 16 MiB */
+#define MAP_HIGH_RAM      0x100000000ull
 /* What is added while running begins at a multiple of 128 MiB, the unit of memory hot-add. */
 #define MAP_HOT_ADD_ALIGN  0x08000000ull
-#define MAP_VMBUS_HIGH_LEN 0x20000000ull /* 512 MiB above the RAM (up to maximum_mb), 1 GiB aligned */
+#define MAP_VMBUS_HIGH_LEN 0x20000000ull   /* 512 MiB above the RAM (up to maximum_mb), 1 GiB aligned */
 #define MAP_PCI_HIGH_LEN   0x1000000000ull /* 64 GiB after it: room for PCI */
 /* The last 128 KiB below 1 MiB are RAM that the guest is told is reserved: tables and small shared things. */
-#define MAP_TABLES       0x000e0000ull /* RSDP at its start, then ACPI tables */
-#define MAP_TABLES_LEN   0x0000f000ull
-#define MAP_SHARED_PAGE  0x000ef000ull /* VM generation id at +0, machine facts for AML at +0x100 */
-#define MAP_SMBIOS       0x000f0000ull
-#define MAP_SMBIOS_LEN   0x00010000ull
+#define MAP_TABLES      0x000e0000ull /* RSDP at its start, then ACPI tables */
+#define MAP_TABLES_LEN  0x0000f000ull
+#define MAP_SHARED_PAGE 0x000ef000ull /* VM generation id at +0, machine facts for AML at +0x100 */
+#define MAP_SMBIOS      0x000f0000ull
+#define MAP_SMBIOS_LEN  0x00010000ull
 
 struct memory_map {
 	uint64_t low_ram;    /* bytes at 0 */

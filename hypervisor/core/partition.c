@@ -155,7 +155,8 @@ partition_add_memory(struct partition *p, uint64_t bytes, uint64_t *gpa, struct 
 static int
 create_vm(struct partition *p, struct err *e)
 {
-	struct kvm_enable_cap msr_exits = { .cap = KVM_CAP_X86_USER_SPACE_MSR, .args = { KVM_MSR_EXIT_REASON_FILTER } };
+	struct kvm_enable_cap msr_exits = { .cap = KVM_CAP_X86_USER_SPACE_MSR,
+		.args = { KVM_MSR_EXIT_REASON_FILTER } };
 	struct kvm_enable_cap no_pmu = { .cap = KVM_CAP_PMU_CAPABILITY, .args = { KVM_PMU_CAP_DISABLE } };
 	uint8_t deny = 0; /* a clear bit denies: the crash MSRs come to us */
 	struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
@@ -170,10 +171,12 @@ create_vm(struct partition *p, struct err *e)
 	while (p->vm_fd < 0 && errno == EINTR);
 	if (p->vm_fd < 0)
 		return err_sys(e, "KVM_CREATE_VM");
-	if (ioctl(p->vm_fd, KVM_ENABLE_CAP, &msr_exits) < 0 || ioctl(p->vm_fd, KVM_X86_SET_MSR_FILTER, &filter) < 0)
+	if (ioctl(p->vm_fd, KVM_ENABLE_CAP, &msr_exits) < 0 ||
+	    ioctl(p->vm_fd, KVM_X86_SET_MSR_FILTER, &filter) < 0)
 		return err_sys(e, "MSR filter");
 	if (ioctl(p->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_PMU_CAPABILITY) > 0)
-		ioctl(p->vm_fd, KVM_ENABLE_CAP, &no_pmu); /* saves work at every exit; not needed to be right */
+		ioctl(
+		    p->vm_fd, KVM_ENABLE_CAP, &no_pmu); /* saves work at every exit; not needed to be right */
 	if (ioctl(p->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0 ||
 	    ioctl(p->vm_fd, KVM_SET_TSS_ADDR, (unsigned long)MAP_KVM_TSS) < 0)
 		return err_sys(e, "KVM_SET_TSS_ADDR");
@@ -291,8 +294,8 @@ build(struct partition *p, const struct cpuid_table *saved, int (*walls)(struct 
 }
 
 int
-partition_new(struct partition **out, const struct host *host, const struct machine *m, const struct cpuid_table *saved,
-    int (*thread_walls)(struct err *), struct err *e)
+partition_new(struct partition **out, const struct host *host, const struct machine *m,
+    const struct cpuid_table *saved, int (*thread_walls)(struct err *), struct err *e)
 {
 	struct partition *p = calloc(1, sizeof(*p));
 	int rc;

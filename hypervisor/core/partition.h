@@ -60,7 +60,7 @@ struct partition {
 	atomic_bool go;
 	unsigned parked;
 	unsigned generation; /* of go: a processor that stopped by itself goes on only in the next */
-	bool refused; /* a processor thread could not put up its walls: nothing may run */
+	bool refused;        /* a processor thread could not put up its walls: nothing may run */
 
 	int wake_fd;
 	atomic_uint asked;
@@ -75,7 +75,7 @@ struct partition {
 	pthread_mutex_t timer_lock;
 	uint64_t deadline[PARTITION_MAX_DEVICES]; /* in reference time, UINT64_MAX: none */
 
-	bool fresh; /* at power-on still: nothing has run */
+	bool fresh;     /* at power-on still: nothing has run */
 	void *power_on; /* what every processor and interrupt controller was at power-on */
 	size_t power_on_len;
 	size_t slots; /* memory regions KVM knows */
@@ -84,8 +84,8 @@ struct partition {
 /* Builds everything and starts the processor threads, stopped. `saved` is the CPUID table of a machine
  * that comes from saved state, else NULL. `thread_walls` is run first on each thread (sandbox). host and m
  * must outlive the partition. */
-int partition_new(struct partition **out, const struct host *host, const struct machine *m, const struct cpuid_table *saved,
-    int (*thread_walls)(struct err *), struct err *e);
+int partition_new(struct partition **out, const struct host *host, const struct machine *m,
+    const struct cpuid_table *saved, int (*thread_walls)(struct err *), struct err *e);
 /* Only for a partition whose processors are stopped; does not wait for their threads (the process ends). */
 void partition_free(struct partition *p);
 

@@ -126,7 +126,8 @@ check_rate(struct partition *p, uint64_t khz, struct err *e)
 		return 0;
 	if (!scales)
 		return err_set(e, ENOTSUP,
-		    "the machine was saved on a host whose TSC runs at %llu kHz, this one's runs at %u kHz and cannot be "
+		    "the machine was saved on a host whose TSC runs at %llu kHz, this one's runs at %u kHz "
+		    "and cannot be "
 		    "scaled",
 		    (unsigned long long)khz, p->tsc_khz);
 	for (unsigned i = 0; i < p->vcpus; i++)
@@ -219,7 +220,7 @@ restore_processors(struct partition *p, const uint8_t *buf, size_t len, size_t *
 		size_t n = 0;
 		const void *data = piece_next(buf, len, at, &n);
 		int rc = data ? vcpu_restore(&p->vcpu[i], data, n, e)
-		              : err_set(e, EINVAL, "processor %u: missing or cut short", i);
+			      : err_set(e, EINVAL, "processor %u: missing or cut short", i);
 
 		if (rc < 0)
 			return rc;
@@ -241,7 +242,7 @@ pieces_alloc(struct partition *p, struct pieces *w, struct err *e)
 int
 partition_keep_power_on(struct partition *p, struct err *e)
 {
-	struct pieces w;
+	struct pieces w = { 0 };
 	int rc = pieces_alloc(p, &w, e);
 
 	if (rc == 0)
@@ -252,9 +253,7 @@ partition_keep_power_on(struct partition *p, struct err *e)
 		free(w.buf);
 		return rc;
 	}
-	p->power_on = realloc(w.buf, w.len);
-	if (!p->power_on)
-		p->power_on = w.buf;
+	p->power_on = w.buf;
 	p->power_on_len = w.len;
 	return 0;
 }
@@ -274,7 +273,7 @@ int
 partition_save_state(struct partition *p, void **buf, size_t *len, struct err *e)
 {
 	struct clock_record clock = { 0 };
-	struct pieces w;
+	struct pieces w = { 0 };
 	int rc = pieces_alloc(p, &w, e);
 
 	if (rc == 0)
@@ -299,7 +298,7 @@ partition_save_state(struct partition *p, void **buf, size_t *len, struct err *e
 int
 partition_restore_state(struct partition *p, const void *buf, size_t len, struct err *e)
 {
-	struct clock_record clock;
+	struct clock_record clock = { 0 };
 	struct hv_crash crash;
 	size_t at = 0;
 	int rc = piece_get(buf, len, &at, &clock, sizeof(clock), "clock", e);

@@ -110,7 +110,8 @@ exit_hyperv(struct vcpu *v)
 	struct kvm_hyperv_exit *h = &v->run->hyperv;
 
 	if (h->type == KVM_EXIT_HYPERV_HCALL)
-		h->u.hcall.result = hyperv_hypercall(h->u.hcall.input, h->u.hcall.params[0], h->u.hcall.params[1]);
+		h->u.hcall.result = hyperv_hypercall(
+		    h->u.hcall.input, h->u.hcall.params[0], h->u.hcall.params[1]);
 	/* SYNIC: the guest moved its message or event page. Nothing here caches them. */
 	return 0;
 }
@@ -179,8 +180,8 @@ static void
 count(struct vcpu *v, enum exit_kind k)
 {
 	/* One writer: no locked instruction needed. */
-	atomic_store_explicit(&v->exits[k], atomic_load_explicit(&v->exits[k], memory_order_relaxed) + 1,
-	    memory_order_relaxed);
+	atomic_store_explicit(
+	    &v->exits[k], atomic_load_explicit(&v->exits[k], memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
 static int
@@ -189,8 +190,8 @@ answer_exit(struct vcpu *v)
 	uint32_t reason = v->run->exit_reason;
 
 	if (reason >= EXIT_REASONS || !on_exit_reason[reason].act) {
-		partition_fail(v->p, "processor %u: KVM gave an exit this worker does not know (%u)", v->index,
-		    reason);
+		partition_fail(
+		    v->p, "processor %u: KVM gave an exit this worker does not know (%u)", v->index, reason);
 		return -1;
 	}
 	count(v, on_exit_reason[reason].kind);
@@ -331,7 +332,14 @@ vcpu_free(struct vcpu *v)
 
 /* --- direct boot ------------------------------------------------------------------------------- */
 
-enum { CR0_PE = 1, CR0_ET = 1 << 4, CR0_NE = 1 << 5, CR4_PAE = 1 << 5, EFER_LME = 1 << 8, EFER_LMA = 1 << 10 };
+enum {
+	CR0_PE = 1,
+	CR0_ET = 1 << 4,
+	CR0_NE = 1 << 5,
+	CR4_PAE = 1 << 5,
+	EFER_LME = 1 << 8,
+	EFER_LMA = 1 << 10
+};
 #define CR0_PG 0x80000000ull
 
 static struct kvm_segment
@@ -352,11 +360,9 @@ int
 vcpu_set_entry(struct vcpu *v, const struct boot_entry *entry, struct err *e)
 {
 	bool long_mode = entry->mode == BOOT_LONG64;
-	struct kvm_regs regs = { .rip = entry->rip,
-		.rsi = entry->rsi,
-		.rbx = entry->rbx,
-		.rsp = entry->rsp,
-		.rflags = 2 };
+	struct kvm_regs regs = {
+		.rip = entry->rip, .rsi = entry->rsi, .rbx = entry->rbx, .rsp = entry->rsp, .rflags = 2
+	};
 	struct kvm_sregs s;
 
 	if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0)

@@ -19,8 +19,19 @@
 #include "hypervisor/core/partition.h"
 
 enum item {
-	IT_MP_STATE = 1, IT_MSR_EARLY, IT_SREGS, IT_NESTED, IT_REGS, IT_XCRS, IT_XSAVE, IT_LAPIC, IT_MSRS,
-	IT_EVENTS, IT_DEBUG, IT_TSC, ITEMS,
+	IT_MP_STATE = 1,
+	IT_MSR_EARLY,
+	IT_SREGS,
+	IT_NESTED,
+	IT_REGS,
+	IT_XCRS,
+	IT_XSAVE,
+	IT_LAPIC,
+	IT_MSRS,
+	IT_EVENTS,
+	IT_DEBUG,
+	IT_TSC,
+	ITEMS,
 };
 
 enum { MSRS_MAX = 400, XSAVE_MIN = 4096, NESTED_MAX = 16384, XSAVE_MAX = 65536 };
@@ -44,8 +55,8 @@ static bool
 carried_elsewhere(uint32_t msr)
 {
 	return msr == MSR_FEATURE_CONTROL || msr == MSR_TSC || msr == HV_TIME_REF ||
-	    (msr >= HV_CRASH_P0 && msr < HV_CRASH_P0 + HV_CRASH_MSRS) ||
-	    msr == 0x11 || msr == 0x12 || (msr >= 0x4b564d00 && msr <= 0x4b564dff); /* KVM's own */
+	       (msr >= HV_CRASH_P0 && msr < HV_CRASH_P0 + HV_CRASH_MSRS) || msr == 0x11 || msr == 0x12 ||
+	       (msr >= 0x4b564d00 && msr <= 0x4b564dff); /* KVM's own */
 }
 
 static bool
@@ -74,10 +85,18 @@ static const struct {
 };
 
 static const char *const item_names[ITEMS] = {
-	[IT_MP_STATE] = "run state", [IT_MSR_EARLY] = "feature control", [IT_SREGS] = "special registers",
-	[IT_NESTED] = "nested state", [IT_REGS] = "registers", [IT_XCRS] = "XCR0", [IT_XSAVE] = "XSAVE area",
-	[IT_LAPIC] = "local APIC", [IT_MSRS] = "MSRs", [IT_EVENTS] = "pending events",
-	[IT_DEBUG] = "debug registers", [IT_TSC] = "TSC offset",
+	[IT_MP_STATE] = "run state",
+	[IT_MSR_EARLY] = "feature control",
+	[IT_SREGS] = "special registers",
+	[IT_NESTED] = "nested state",
+	[IT_REGS] = "registers",
+	[IT_XCRS] = "XCR0",
+	[IT_XSAVE] = "XSAVE area",
+	[IT_LAPIC] = "local APIC",
+	[IT_MSRS] = "MSRs",
+	[IT_EVENTS] = "pending events",
+	[IT_DEBUG] = "debug registers",
+	[IT_TSC] = "TSC offset",
 };
 
 static size_t
@@ -186,7 +205,7 @@ get_feature_control(struct vcpu *v, void *buf, size_t cap)
 static long
 get_tsc(struct vcpu *v, void *buf, size_t cap)
 {
-	int64_t mine, boot;
+	int64_t mine = 0, boot = 0;
 	int rc;
 
 	if (cap < sizeof(mine))
@@ -312,7 +331,7 @@ set_xsave(struct vcpu *v, const void *data, size_t len)
 static int
 set_tsc(struct vcpu *v, const void *data, size_t len)
 {
-	int64_t delta, boot;
+	int64_t delta, boot = 0;
 	int rc;
 
 	if (len != sizeof(delta))
@@ -358,9 +377,9 @@ set_item(struct vcpu *v, enum item it, const void *data, size_t len, struct err 
 static struct kvm_device_attr
 tsc_attr(int64_t *offset)
 {
-	return (struct kvm_device_attr){ .group = KVM_VCPU_TSC_CTRL,
-		.attr = KVM_VCPU_TSC_OFFSET,
-		.addr = (uint64_t)(uintptr_t)offset };
+	return (struct kvm_device_attr){
+		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uint64_t)(uintptr_t)offset
+	};
 }
 
 int
@@ -412,8 +431,8 @@ vcpu_save(struct vcpu *v, void *buf, size_t cap, struct err *e)
 		 * multiple of 8 gives. */
 		n = get_item(v, save_order[i], at + sizeof(r), (size_t)(end - at) - sizeof(r));
 		if (n < 0)
-			return err_set(e, (int)-n, "processor %u: %s: %s", v->index, item_names[save_order[i]],
-			    strerror((int)-n));
+			return err_set(e, (int)-n, "processor %u: %s: %s", v->index,
+			    item_names[save_order[i]], strerror((int)-n));
 		r.len = (uint32_t)n;
 		memcpy(at, &r, sizeof(r));
 		at += sizeof(r) + (((size_t)n + 7) & ~(size_t)7);
@@ -453,8 +472,8 @@ vcpu_restore(struct vcpu *v, const void *buf, size_t len, struct err *e)
 		int rc = 0;
 
 		if (!data)
-			return err_set(e, EINVAL, "processor %u: %s: missing or cut short", v->index,
-			    item_names[it]);
+			return err_set(
+			    e, EINVAL, "processor %u: %s: missing or cut short", v->index, item_names[it]);
 		if (n > 0 || plain[it].size > 0)
 			rc = set_item(v, it, data, n, e);
 		if (rc < 0)

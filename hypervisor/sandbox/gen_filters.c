@@ -26,8 +26,8 @@ static void
 add_rule(scmp_filter_ctx ctx, const struct allowed_call *c)
 {
 	int rc = c->mask ? seccomp_rule_add(ctx, SCMP_ACT_ALLOW, c->nr, 1,
-	                       SCMP_CMP64(c->arg, SCMP_CMP_MASKED_EQ, c->mask, c->value))
-	                 : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, c->nr, 0);
+			       SCMP_CMP64(c->arg, SCMP_CMP_MASKED_EQ, c->mask, c->value))
+			 : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, c->nr, 0);
 
 	if (rc < 0)
 		die(c->why, rc);
@@ -76,7 +76,8 @@ compile(enum thread_kind kind, const char *name)
 int
 main(void)
 {
-	printf("/* Made by hypervisor/sandbox/gen_filters.c from syscalls.c. */\n#include <linux/filter.h>\n\n");
+	printf(
+	    "/* Made by hypervisor/sandbox/gen_filters.c from syscalls.c. */\n#include <linux/filter.h>\n\n");
 	compile(THREAD_CONTROL, "control_filter");
 	compile(THREAD_PROCESSOR, "processor_filter");
 	return 0;

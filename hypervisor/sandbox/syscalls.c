@@ -15,10 +15,10 @@
 #define C THREAD_CONTROL
 #define P THREAD_PROCESSOR
 
-#define ANY            0, 0, 0
-#define ONLY(arg, v)   arg, UINT64_MAX, v
+#define ANY                0, 0, 0
+#define ONLY(arg, v)       arg, UINT64_MAX, v
 #define WITHOUT(arg, bits) arg, bits, 0
-#define KVM(cmd)       1, UINT64_MAX, cmd
+#define KVM(cmd)           1, UINT64_MAX, cmd
 
 const struct allowed_call allowed_calls[] = {
 	/* Running the guest: the only thing processors are for. */

@@ -16,7 +16,8 @@ enum thread_kind { THREAD_CONTROL = 1 << 0, THREAD_PROCESSOR = 1 << 1 };
 struct allowed_call {
 	int nr;
 	unsigned kinds; /* enum thread_kind bits */
-	/* Only when argument `arg` (0-5), masked with `mask`, equals `value`; mask 0: whatever the arguments. */
+	/* Only when argument `arg` (0-5), masked with `mask`, equals `value`; mask 0: whatever the arguments.
+	 */
 	unsigned arg;
 	uint64_t mask, value;
 	const char *why;

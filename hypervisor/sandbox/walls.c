@@ -29,8 +29,8 @@ open_cgroup(const struct walls *w, struct err *e)
 pid_t
 walls_spawn(const struct walls *w, struct err *e)
 {
-	struct clone_args a = { .flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-		    CLONE_NEWCGROUP,
+	struct clone_args a = { .flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
+					 CLONE_NEWUTS | CLONE_NEWCGROUP,
 		.exit_signal = SIGCHLD };
 	int cg = -1;
 	long pid;
@@ -119,7 +119,8 @@ drop_capabilities(struct err *e)
 static int
 change_user(const struct walls *w, struct err *e)
 {
-	if (setgroups(0, NULL) < 0 || setresgid(w->gid, w->gid, w->gid) < 0 || setresuid(w->uid, w->uid, w->uid) < 0)
+	if (setgroups(0, NULL) < 0 || setresgid(w->gid, w->gid, w->gid) < 0 ||
+	    setresuid(w->uid, w->uid, w->uid) < 0)
 		return err_sys(e, "user %u, group %u", w->uid, w->gid);
 	return 0;
 }
@@ -129,13 +130,12 @@ change_user(const struct walls *w, struct err *e)
 static const struct {
 	uint64_t fs, net, scope;
 } landlock_abi[] = {
-	{ 0, 0, 0 },
-	{ 0x1fff, 0, 0 }, /* 1: the 13 rights of Linux 5.13 */
-	{ 0x3fff, 0, 0 }, /* 2: refer */
-	{ 0x7fff, 0, 0 }, /* 3: truncate */
-	{ 0x7fff, 3, 0 }, /* 4: TCP bind, connect */
-	{ 0xffff, 3, 0 }, /* 5: ioctl on devices opened from now on */
-	{ 0xffff, 3, 3 }, /* 6: abstract sockets, signals to the outside */
+	{ 0, 0, 0 }, { 0x1fff, 0, 0 }, /* 1: the 13 rights of Linux 5.13 */
+	{ 0x3fff, 0, 0 },              /* 2: refer */
+	{ 0x7fff, 0, 0 },              /* 3: truncate */
+	{ 0x7fff, 3, 0 },              /* 4: TCP bind, connect */
+	{ 0xffff, 3, 0 },              /* 5: ioctl on devices opened from now on */
+	{ 0xffff, 3, 3 },              /* 6: abstract sockets, signals to the outside */
 };
 enum { LANDLOCK_KNOWN = sizeof(landlock_abi) / sizeof(landlock_abi[0]) - 1 };
 
@@ -150,7 +150,8 @@ landlock_all(struct err *e)
 
 	if (abi < 1)
 		return err_set(e, ENOTSUP,
-		    "this host's kernel has no Landlock: use Debian's kernel, and keep landlock in its lsm= list");
+		    "this host's kernel has no Landlock: use Debian's kernel, and keep landlock in its lsm= "
+		    "list");
 	if (abi > LANDLOCK_KNOWN)
 		abi = LANDLOCK_KNOWN;
 	memcpy(&attr, &landlock_abi[abi], sizeof(attr));

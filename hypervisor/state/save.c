@@ -83,7 +83,8 @@ compare_facts(const struct saved_facts *saved, const struct machine *m, struct e
 
 	for (size_t i = 0; i < sizeof(rule) / sizeof(rule[0]); i++)
 		if (!rule[i].same)
-			return err_set(e, EINVAL, "saved state: %s is another than this machine's", rule[i].what);
+			return err_set(
+			    e, EINVAL, "saved state: %s is another than this machine's", rule[i].what);
 	return 0;
 }
 
@@ -91,7 +92,7 @@ int
 saved_facts_read(struct saved_facts *f, const struct machine *m, int fd, struct err *e)
 {
 	uint8_t buf[FACTS_MAX];
-	struct section sec;
+	struct section sec = { 0 };
 	struct snap s;
 	int rc = stream_begin_read(fd, e);
 
@@ -100,7 +101,8 @@ saved_facts_read(struct saved_facts *f, const struct machine *m, int fd, struct 
 	if (rc < 0)
 		return rc;
 	if (sec.type != SECTION_FACTS || sec.len > sizeof(buf))
-		return err_set(e, EINVAL, "saved state: damaged (it does not begin with the machine's facts)");
+		return err_set(
+		    e, EINVAL, "saved state: damaged (it does not begin with the machine's facts)");
 	rc = stream_read(fd, buf, (size_t)sec.len, e);
 	if (rc < 0)
 		return rc;
@@ -160,7 +162,8 @@ restore_device(struct partition *p, const uint8_t *data, size_t len, unsigned *s
 	if (!d)
 		return err_set(e, EINVAL, "saved state: this machine has no device it was saved with");
 	if (h.version != d->ops->version)
-		return err_set(e, ENOTSUP, "saved state: %s: version %u is not known here", d->ops->name, h.version);
+		return err_set(
+		    e, ENOTSUP, "saved state: %s: version %u is not known here", d->ops->name, h.version);
 	rc = device_restore(d, data + sizeof(h), len - sizeof(h), e);
 	*seen |= 1u << i;
 	return rc < 0 ? err_wrap(e, rc, "saved state: %s %u", d->ops->name, d->instance) : 0;
@@ -185,8 +188,8 @@ save_stretch(const uint8_t *host, uint64_t gpa, uint64_t len, int fd, struct err
 			run += GMEM_PAGE;
 		if (run > at) {
 			uint64_t where = gpa + at;
-			int rc = stream_write(fd, SECTION_MEMORY, &where, sizeof(where), host + at,
-			    (size_t)(run - at), e);
+			int rc = stream_write(
+			    fd, SECTION_MEMORY, &where, sizeof(where), host + at, (size_t)(run - at), e);
 
 			if (rc < 0)
 				return rc;
@@ -231,8 +234,8 @@ restore_memory(struct partition *p, uint64_t section_len, int fd, struct err *e)
 		return rc;
 	host = gpa % GMEM_PAGE ? NULL : gmem_span(p->mem, gpa, (size_t)len);
 	if (!host)
-		return err_set(e, EINVAL, "saved state: memory at %#llx is not this machine's",
-		    (unsigned long long)gpa);
+		return err_set(
+		    e, EINVAL, "saved state: memory at %#llx is not this machine's", (unsigned long long)gpa);
 	rc = stream_read(fd, host, (size_t)len, e);
 	gmem_dirty(p->mem, gpa, len);
 	return rc;
@@ -274,15 +277,15 @@ machine_save(struct partition *p, int fd, struct err *e)
 
 /* Sections that are held in memory whole before they are used. */
 static int
-restore_section(struct partition *p, const struct section *s, int fd, unsigned *seen, bool *processors,
-    struct err *e)
+restore_section(
+    struct partition *p, const struct section *s, int fd, unsigned *seen, bool *processors, struct err *e)
 {
 	uint8_t *buf;
 	int rc;
 
 	if (s->type == SECTION_DEVICE && s->len > DEVICE_MAX)
-		return err_set(e, EINVAL, "saved state: damaged (a device of %llu bytes)",
-		    (unsigned long long)s->len);
+		return err_set(
+		    e, EINVAL, "saved state: damaged (a device of %llu bytes)", (unsigned long long)s->len);
 	buf = malloc((size_t)s->len + 1);
 	if (!buf)
 		return err_set(e, ENOMEM, "saved state: out of memory");
@@ -323,6 +326,7 @@ machine_restore(struct partition *p, const struct saved_facts *f, int fd, struct
 			rc = err_set(e, EINVAL, "saved state: damaged (a section of type %u)", s.type);
 	}
 	if (rc == 0 && (!processors || seen != (1u << p->devices) - 1))
-		rc = err_set(e, EINVAL, "saved state: incomplete: %s missing", processors ? "a device is" : "processors are");
+		rc = err_set(e, EINVAL, "saved state: incomplete: %s missing",
+		    processors ? "a device is" : "processors are");
 	return rc;
 }

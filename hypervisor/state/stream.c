@@ -47,11 +47,12 @@ stream_begin_write(int fd, struct err *e)
 }
 
 int
-stream_write(int fd, enum section_type type, const void *a, size_t alen, const void *b, size_t blen,
-    struct err *e)
+stream_write(
+    int fd, enum section_type type, const void *a, size_t alen, const void *b, size_t blen, struct err *e)
 {
 	struct head h = { .type = type, .len = alen + blen };
-	struct iovec v[3] = { { &h, sizeof(h) }, { (void *)(uintptr_t)a, alen }, { (void *)(uintptr_t)b, blen } };
+	struct iovec v[3] = { { &h, sizeof(h) }, { (void *)(uintptr_t)a, alen },
+		{ (void *)(uintptr_t)b, blen } };
 
 	return write_all(fd, v, 3, e);
 }
@@ -96,8 +97,8 @@ stream_next(int fd, struct section *s, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (h.len > SECTION_MAX || h.zero != 0)
-		return err_set(e, EINVAL, "saved state: damaged (a section of type %u with %llu bytes)", h.type,
-		    (unsigned long long)h.len);
+		return err_set(e, EINVAL, "saved state: damaged (a section of type %u with %llu bytes)",
+		    h.type, (unsigned long long)h.len);
 	s->type = h.type;
 	s->len = h.len;
 	return 0;

@@ -15,10 +15,10 @@
 
 enum section_type {
 	SECTION_END = 0,
-	SECTION_FACTS = 1,     /* what the machine is: first */
-	SECTION_DEVICE = 2,    /* one device */
+	SECTION_FACTS = 1,      /* what the machine is: first */
+	SECTION_DEVICE = 2,     /* one device */
 	SECTION_PROCESSORS = 3, /* clock, interrupt controllers, processors */
-	SECTION_MEMORY = 4,    /* u64 address, then pages */
+	SECTION_MEMORY = 4,     /* u64 address, then pages */
 };
 
 enum { SECTION_MAX = 16 * 1024 * 1024, SECTION_MEMORY_MAX = 1024 * 1024 };
@@ -31,8 +31,8 @@ struct section {
 int stream_begin_write(int fd, struct err *e);
 int stream_begin_read(int fd, struct err *e);
 /* One section out of two parts, either of which may be empty. */
-int stream_write(int fd, enum section_type type, const void *a, size_t alen, const void *b, size_t blen,
-    struct err *e);
+int stream_write(
+    int fd, enum section_type type, const void *a, size_t alen, const void *b, size_t blen, struct err *e);
 /* The next section's head; lengths above SECTION_MAX are refused. */
 int stream_next(int fd, struct section *s, struct err *e);
 /* Exactly len bytes of the section's content. */

@@ -104,7 +104,8 @@ read_some(struct console *c)
 void
 console_pump(struct console *c)
 {
-	/* Bounded: one ring's worth of output, one FIFO's worth of input refills, then others have their turn. */
+	/* Bounded: one ring's worth of output, one FIFO's worth of input refills, then others have their
+	 * turn. */
 	for (int i = 0; i < UART_RING / CONSOLE_CHUNK + 1 && c->fd >= 0 && write_some(c); i++)
 		;
 	for (int i = 0; i < 4 && c->fd >= 0 && read_some(c); i++)

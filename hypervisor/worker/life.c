@@ -16,9 +16,15 @@
 const char *const state_names[] = { "None", "Off", "Running", "Paused", "Saved", "Critical", NULL };
 
 static const char *const event_names[LIFE_EVENTS] = {
-	[LIFE_START] = "started", [LIFE_PAUSE] = "paused", [LIFE_RESUME] = "resumed", [LIFE_RESET] = "reset",
-	[LIFE_POWER_OFF] = "turned off", [LIFE_SAVED] = "saved", [LIFE_GUEST_OFF] = "turned off by its guest",
-	[LIFE_GUEST_RESET] = "reset by its guest", [LIFE_FAILED] = "stopped",
+	[LIFE_START] = "started",
+	[LIFE_PAUSE] = "paused",
+	[LIFE_RESUME] = "resumed",
+	[LIFE_RESET] = "reset",
+	[LIFE_POWER_OFF] = "turned off",
+	[LIFE_SAVED] = "saved",
+	[LIFE_GUEST_OFF] = "turned off by its guest",
+	[LIFE_GUEST_RESET] = "reset by its guest",
+	[LIFE_FAILED] = "stopped",
 };
 
 /* --- actions ------------------------------------------------------------------------------------- */
@@ -108,7 +114,8 @@ enter(struct worker *w, enum machine_state to, const char *reason)
 {
 	w->state = to;
 	snprintf(w->reason, sizeof(w->reason), "%s", reason ? reason : "");
-	control_event(w->control, "state", json_pack("{s:s, s:s}", "State", state_names[to], "Reason", w->reason));
+	control_event(
+	    w->control, "state", json_pack("{s:s, s:s}", "State", state_names[to], "Reason", w->reason));
 }
 
 int
@@ -120,7 +127,8 @@ life_move(struct worker *w, enum life_event ev, const char *reason, bool *change
 	if (changed)
 		*changed = false;
 	if (!m)
-		return err_set(e, EINVAL, "a machine that is %s cannot be %s", state_names[w->state], event_names[ev]);
+		return err_set(
+		    e, EINVAL, "a machine that is %s cannot be %s", state_names[w->state], event_names[ev]);
 	if (!m->act)
 		return 0;
 	rc = m->act(w, e);
@@ -141,8 +149,8 @@ life_move(struct worker *w, enum life_event ev, const char *reason, bool *change
 static int
 build(struct worker *w, int stream, struct saved_facts *facts, struct err *e)
 {
-	int rc = partition_new(&w->p, &w->host, &w->machine, stream < 0 ? NULL : &facts->cpuid,
-	    walls_close_processor, e);
+	int rc = partition_new(
+	    &w->p, &w->host, &w->machine, stream < 0 ? NULL : &facts->cpuid, walls_close_processor, e);
 
 	if (rc < 0)
 		return rc;

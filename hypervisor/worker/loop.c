@@ -65,7 +65,8 @@ prepare(const struct worker *w, struct pollfd *f)
 	for (int i = 0; i < MACHINE_COM_PORTS; i++) {
 		short events = console_wants(&w->console[i]);
 
-		f[SLOT_CONSOLE + i] = (struct pollfd){ .fd = events ? w->console[i].fd : -1, .events = events };
+		f[SLOT_CONSOLE + i] =
+		    (struct pollfd){ .fd = events ? w->console[i].fd : -1, .events = events };
 	}
 }
 

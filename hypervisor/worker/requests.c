@@ -177,11 +177,11 @@ move(struct worker *w, enum life_event ev, void *result, struct err *e)
 	return life_move(w, ev, "requested", &r->changed, e);
 }
 
-#define MOVE(name, event)                                                                                    \
-	static int do_##name(void *ctx, void *params, void *result, struct err *e)                           \
-	{                                                                                                    \
-		(void)params;                                                                                \
-		return move(ctx, event, result, e);                                                          \
+#define MOVE(name, event)                                                          \
+	static int do_##name(void *ctx, void *params, void *result, struct err *e) \
+	{                                                                          \
+		(void)params;                                                      \
+		return move(ctx, event, result, e);                                \
 	}
 MOVE(start, LIFE_START)
 MOVE(pause, LIFE_PAUSE)
@@ -345,19 +345,20 @@ do_quit(void *ctx, void *params, void *result, struct err *e)
 
 #define PARAMS(type, fields_) .params = fields_, .params_size = sizeof(struct type)
 #define RESULT(type, fields_) .result = fields_, .result_size = sizeof(struct type)
-#define CHANGED RESULT(changed_result, changed_fields)
+#define CHANGED               RESULT(changed_result, changed_fields)
 
 const struct method worker_methods[] = {
 	{ "create", "Creates the machine, switched off. A worker has one machine all its life.",
 	    PARAMS(create_params, create_fields), create_defaults, .result = none, .call = do_create },
 	{ "restore", "Creates the machine from saved state, paused.", PARAMS(create_params, restore_fields),
 	    create_defaults, .result = none, .call = do_create },
-	{ "start", "Switches the machine on, or lets a paused one go on.", .params = none, CHANGED, .call = do_start },
-	{ "pause", "Stops the processors where they are. Time goes on for the guest.", .params = none, CHANGED,
-	    .call = do_pause },
+	{ "start", "Switches the machine on, or lets a paused one go on.", .params = none, CHANGED,
+	    .call = do_start },
+	{ "pause", "Stops the processors where they are. Time goes on for the guest.", .params = none,
+	    CHANGED, .call = do_pause },
 	{ "resume", "Lets a paused machine go on.", .params = none, CHANGED, .call = do_resume },
-	{ "reset", "Starts the machine again from power-on, as its reset button does.", .params = none, CHANGED,
-	    .call = do_reset },
+	{ "reset", "Starts the machine again from power-on, as its reset button does.", .params = none,
+	    CHANGED, .call = do_reset },
 	{ "power_button", "Presses the power button: the guest is asked to shut down.", .params = none,
 	    .result = none, .call = do_power_button },
 	{ "power_off", "Switches the machine off, as pulling its plug does.", .params = none, CHANGED,
@@ -381,8 +382,8 @@ const struct method worker_methods[] = {
 	{ "memory.add", "Adds memory at the end of the machine's address space while it runs.",
 	    PARAMS(memory_params, memory_fields), RESULT(memory_result, memory_result_fields),
 	    .call = do_memory_add },
-	{ "quit", "Ends the worker, and with it the machine, whatever its state.", .params = none, .result = none,
-	    .call = do_quit },
+	{ "quit", "Ends the worker, and with it the machine, whatever its state.", .params = none,
+	    .result = none, .call = do_quit },
 #ifdef WORKER_BACK_DOOR
 	BACK_DOOR_METHOD,
 #endif

@@ -16,7 +16,7 @@
 #include "lib/err.h"
 
 enum machine_state {
-	STATE_NONE,     /* nothing was created yet */
+	STATE_NONE, /* nothing was created yet */
 	STATE_OFF,
 	STATE_RUNNING,
 	STATE_PAUSED,
@@ -40,8 +40,16 @@ struct worker {
 /* --- life.c -------------------------------------------------------------------------------------- */
 
 enum life_event {
-	LIFE_START, LIFE_PAUSE, LIFE_RESUME, LIFE_RESET, LIFE_POWER_OFF, LIFE_SAVED,
-	LIFE_GUEST_OFF, LIFE_GUEST_RESET, LIFE_FAILED, LIFE_EVENTS,
+	LIFE_START,
+	LIFE_PAUSE,
+	LIFE_RESUME,
+	LIFE_RESET,
+	LIFE_POWER_OFF,
+	LIFE_SAVED,
+	LIFE_GUEST_OFF,
+	LIFE_GUEST_RESET,
+	LIFE_FAILED,
+	LIFE_EVENTS,
 };
 /*
  * Moves the machine, or refuses in words (-EINVAL). *changed (may be NULL) is false when the machine is

@@ -34,7 +34,8 @@ start_worker(const char *worker)
 	unlink(socket_path);
 	pid = vfork();
 	if (pid == 0) {
-		execl(worker, worker, "--socket", socket_path, "--uid", "60000", "--gid", "60000", (char *)NULL);
+		execl(worker, worker, "--socket", socket_path, "--uid", "60000", "--gid", "60000",
+		    (char *)NULL);
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
@@ -69,9 +70,9 @@ main(int argc, char **argv)
 	unlink(socket_path);
 	call(c, "create",
 	    json_pack("{s:{s:i, s:s, s:s, s:{s:s}, s:{s:i}, s:{s:b}, s:{s:i, s:i, s:s}}}", "Machine",
-	        "ConfigurationVersion", 1, "Id", "4c414221-0000-4000-8000-000000000001", "Name", "bench", "Processor",
-	        "Baseline", argc > 6 ? argv[6] : "host", "Memory", "SizeInMB", atoi(argv[2]), "ComPorts", "Com1", 1,
-	        "LinuxKernelDirect", "Kernel", 0, "Initrd", 1, "CommandLine", argv[5]),
+		"ConfigurationVersion", 1, "Id", "4c414221-0000-4000-8000-000000000001", "Name", "bench",
+		"Processor", "Baseline", argc > 6 ? argv[6] : "host", "Memory", "SizeInMB", atoi(argv[2]),
+		"ComPorts", "Com1", 1, "LinuxKernelDirect", "Kernel", 0, "Initrd", 1, "CommandLine", argv[5]),
 	    fds, 2);
 	call(c, "console.attach", json_pack("{s:i, s:i}", "Port", 0, "Stream", 0), &out, 1);
 	call(c, "start", NULL, NULL, 0);

@@ -10,14 +10,17 @@ FUZZ_PROGS  := $(patsubst %.c,$(FUZZ_B)/%,$(wildcard tests/fuzz/$(or $(T),*)_fuz
 
 $(FUZZ_B)/%.o: %.c | $(GEN)
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)clang $(FUZZ_CFLAGS) -c -o $@ $<
 
 $(FUZZ_B)/liball.a: $(FUZZ_OBJS)
 	@rm -f $@
-	$(AR) rcsD $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) rcsD $@ $^
 
 $(FUZZ_PROGS): %: %.o $(FUZZ_B)/liball.a
-	clang $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $^ -ljansson -lpthread
+	$(call say,LD,$@)
+	$(Q)clang $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $^ -ljansson -lpthread
 
 fuzz: $(FUZZ_PROGS)
 	tests/fuzz/run.sh $(FUZZ_B) "$(T)" "$(S)"
