@@ -67,9 +67,7 @@ open_libraries(lua_State *L)
 static int
 with_traceback(lua_State *L)
 {
-	const char *msg = lua_tostring(L, 1);
-
-	luaL_traceback(L, L, msg ? msg : "error without a message", 1);
+	luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
 	return 1;
 }
 

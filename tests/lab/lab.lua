@@ -40,8 +40,10 @@ lab.names = {
 
 local SKIP = {}
 
+local failure = { __tostring = function(e) return e.why end }
+
 function lab.fail(why, ...)
-	error({ why = string.format(why, ...) }, 0)
+	error(setmetatable({ why = string.format(why, ...) }, failure), 0)
 end
 
 function lab.check(condition, why, ...)

@@ -333,7 +333,9 @@ run() {
 	make_initrd
 	machine "${LAB_MEMORY:-2048}" "lab.order=run run.kernel=${RUN_KERNEL:-cloud-6.12} run.processors=${RUN_PROCESSORS:-1} run.memory=${RUN_MEMORY:-512}"
 	echo "Starting a guest (a few seconds). Its shell: 'poweroff -f' or Ctrl-D ends it; Ctrl-A x ends it by force."
-	"${machine[@]}" -serial "file:$work/run.log" -serial mon:stdio &
+	terminal=$(stty -g 2>/dev/null || true)
+	exec {keyboard}<&0 # a process in the background would read /dev/null
+	"${machine[@]}" -serial "file:$work/run.log" -serial mon:stdio <&"$keyboard" 2>"$work/run.err" &
 	pid[run]=$!
 	wait "${pid[run]}" || show_l1 run
 }
@@ -344,6 +346,7 @@ cleanup() {
 	for s in "${lanes[@]}"; do kill -TERM "$s" 2>/dev/null || true; done
 	for s in "${!pid[@]}"; do kill -KILL "${pid[$s]}" 2>/dev/null || true; done
 	wait 2>/dev/null || true
+	[ -z "${terminal:-}" ] || stty "$terminal"
 	if [ -n "${KEEP:-}" ]; then echo "run.sh: logs in $work" >&2; else rm -rf "$work"; fi
 }
 trap cleanup EXIT
