@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hypervisor/chipset/pm.h"
 #include "hypervisor/sandbox/walls.h"
 #include "hypervisor/state/save.h"
 #include "hypervisor/worker/worker.h"
@@ -146,6 +147,22 @@ life_move(struct worker *w, enum life_event ev, const char *reason, bool *change
 
 /* --- creation ------------------------------------------------------------------------------------- */
 
+/* A machine that continues under another generation id went back in time, or is a copy: its guest is told,
+ * so that it does not use the same random numbers twice. */
+static int
+new_generation(struct worker *w, struct err *e)
+{
+	uint8_t was[16];
+
+	if (gmem_read(w->p->mem, MAP_SHARED_PAGE, was, sizeof(was)) == 0 &&
+	    memcmp(was, w->machine.generation_id, sizeof(was)) == 0)
+		return 0;
+	if (gmem_write(w->p->mem, MAP_SHARED_PAGE, w->machine.generation_id, sizeof(was)) < 0)
+		return err_set(e, EFAULT, "VM generation id: no memory there");
+	pm_gpe(w->p->pm, GPE_VMGENID);
+	return 0;
+}
+
 static int
 build(struct worker *w, int stream, struct saved_facts *facts, struct err *e)
 {
@@ -158,6 +175,8 @@ build(struct worker *w, int stream, struct saved_facts *facts, struct err *e)
 	rc = walls_close_control(e);
 	if (rc == 0 && stream >= 0)
 		rc = machine_restore(w->p, facts, stream, e);
+	if (rc == 0 && stream >= 0)
+		rc = new_generation(w, e);
 	return rc;
 }
 
