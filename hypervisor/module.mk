@@ -13,12 +13,14 @@ ASL := $(wildcard hypervisor/boot/acpi/*.asl)
 GEN += $(ASL:hypervisor/boot/acpi/%.asl=$B/gen/%.aml.h)
 $B/gen/%.aml.h: hypervisor/boot/acpi/%.asl
 	@mkdir -p $(@D)
-	iasl -we -vs -p $B/gen/$* -tc $< >$B/gen/$*.log || { cat $B/gen/$*.log; exit 1; }
-	mv $B/gen/$*.hex $@
+	$(call say,IASL,$@)
+	$(Q)iasl -we -vs -p $B/gen/$* -tc $< >$B/gen/$*.log || { cat $B/gen/$*.log; exit 1; }
+	@mv $B/gen/$*.hex $@
 
 # Sandbox: the table of system calls compiled to BPF, at build time, by a small program.
 GEN += $B/gen/filters.h
 $B/gen/filters.h: hypervisor/sandbox/gen_filters.c hypervisor/sandbox/syscalls.c hypervisor/sandbox/syscalls.h
 	@mkdir -p $(@D)
-	$(CC) -std=c17 -D_GNU_SOURCE -I. $(WARN) -o $B/gen/gen_filters $(filter %.c,$^) -lseccomp
-	$B/gen/gen_filters >$@
+	$(call say,GEN,$@)
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE -I. $(WARN) -o $B/gen/gen_filters $(filter %.c,$^) -lseccomp
+	$(Q)$B/gen/gen_filters >$@

@@ -70,7 +70,10 @@ DefinitionBlock ("", "DSDT", 2, "FRHOLD", "FREEHOLD", 1)
 				Name (_STA, 0x0F)
 				/* Only an end tag: guests insist on it and then go on to the parent. */
 				Name (_CRS, Buffer () { 0x79, 0x00 })
+				/* It cannot be switched off or moved, but ACPI wants these three together. */
 				Method (_DIS) {}
+				Method (_SRS, 1, Serialized) {}
+				Name (_PRS, Buffer () { 0x79, 0x00 })
 				Method (_PS0) {}
 				Method (_PS3) {}
 			}
