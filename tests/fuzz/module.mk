@@ -18,9 +18,10 @@ $(FUZZ_B)/liball.a: $(FUZZ_OBJS)
 	$(call say,AR,$@)
 	$(Q)$(AR) rcsD $@ $^
 
-$(FUZZ_PROGS): %: %.o $(FUZZ_B)/liball.a
+$(FUZZ_PROGS): %: %.o $(FUZZ_B)/tests/fuzz/no_profile.o $(FUZZ_B)/liball.a
 	$(call say,LD,$@)
-	$(Q)clang $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $^ -ljansson -lpthread
+	$(Q)clang $(FUZZ_SAN) -fsanitize=fuzzer -Wl,--wrap=__sanitizer_print_memory_profile -o $@ $^ \
+		-ljansson -lpthread
 
 fuzz: $(FUZZ_PROGS)
 	tests/fuzz/run.sh $(FUZZ_B) "$(T)" "$(S)"

@@ -56,7 +56,8 @@ run_one() # NAME RUNS LENGTH: leaves a log and a line of results
 	name=$1
 	shift
 	begin=$(date +%s)
-	ASAN_OPTIONS=quarantine_size_mb=4:${ASAN_OPTIONS:-} UBSAN_OPTIONS=print_stacktrace=1 \
+	ASAN_OPTIONS=quarantine_size_mb=4 UBSAN_OPTIONS=print_stacktrace=1 \
+		timeout -k 5 $((${seconds:-600} + 300)) \
 		"$prog" "$@" -artifact_prefix="$crash/" "$corpus" >"$log" 2>&1
 	status=$?
 	took=$(($(date +%s) - begin))
@@ -70,7 +71,7 @@ run_one() # NAME RUNS LENGTH: leaves a log and a line of results
 
 tell_failure() # NAME
 {
-	grep -e ERROR: -e 'runtime error' -e SUMMARY: "$build/log/$1.log" | head -n 5 | sed 's/^/    /'
+	grep -e ERROR: -e 'runtime error' -e SUMMARY: "$build/log/$1.log" | tail -n 5 | sed 's/^/    /'
 	echo "    log:       $build/log/$1.log"
 	for input in "$build/crash/$1"/*; do
 		[ ! -f "$input" ] || echo "    reproduce: $build/tests/fuzz/$1_fuzz $input"
