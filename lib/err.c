@@ -16,7 +16,7 @@
 static void
 set_msg(struct err *e, const char *head, const char *between, const char *tail)
 {
-	char buf[sizeof(e->msg)];
+	char buf[ERR_MSG_SIZE];
 	size_t room = sizeof(buf) - 1 - strlen(between);
 	size_t tail_len = strnlen(tail, room);
 
@@ -31,7 +31,7 @@ set_msg(struct err *e, const char *head, const char *between, const char *tail)
 int
 err_set(struct err *e, int code, const char *fmt, ...)
 {
-	char text[sizeof(e->msg)];
+	char text[ERR_MSG_SIZE];
 	va_list ap;
 
 	assert(code > 0);
@@ -49,7 +49,7 @@ int
 err_sys(struct err *e, const char *fmt, ...)
 {
 	int code = errno ? errno : EIO; /* a caller's mistake must not become a success */
-	char text[sizeof(e->msg)], words[80];
+	char text[ERR_MSG_SIZE], words[80];
 	va_list ap;
 
 	if (!e)
@@ -65,7 +65,7 @@ err_sys(struct err *e, const char *fmt, ...)
 int
 err_wrap(struct err *e, int rc, const char *fmt, ...)
 {
-	char text[sizeof(e->msg)], words[80];
+	char text[ERR_MSG_SIZE], words[80];
 	va_list ap;
 
 	assert(rc < 0);

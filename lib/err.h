@@ -9,9 +9,11 @@
 #ifndef LIB_ERR_H
 #define LIB_ERR_H
 
+enum { ERR_MSG_SIZE = 240 };
+
 struct err {
-	int code;      /* positive errno; 0 when nothing failed */
-	char msg[240]; /* "start web1: kernel: cut short at 512 bytes"; always terminated */
+	int code;               /* positive errno; 0 when nothing failed */
+	char msg[ERR_MSG_SIZE]; /* "start web1: kernel: cut short at 512 bytes"; always terminated */
 };
 
 /* Sets code and sentence. Returns -code. e may be NULL. */
