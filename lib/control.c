@@ -163,6 +163,7 @@ describe(struct control *c, json_t *params, json_t **result, struct err *e)
 static bool
 is_request(json_t *doc, struct err *e)
 {
+	static const char *const names[] = { "jsonrpc", "id", "method", "params" };
 	const char *version = json_string_value(json_object_get(doc, "jsonrpc"));
 	size_t known = 0;
 
@@ -170,9 +171,8 @@ is_request(json_t *doc, struct err *e)
 		err_set(e, EPROTO, "a request is one object");
 		return false;
 	}
-	for (const char *const *n = (const char *const[]){ "jsonrpc", "id", "method", "params", NULL }; *n;
-	     n++)
-		known += json_object_get(doc, *n) ? 1 : 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		known += json_object_get(doc, names[i]) ? 1 : 0;
 	if (known < json_object_size(doc))
 		err_set(e, EPROTO, "a request holds jsonrpc, id, method and params only");
 	else if (!version || strcmp(version, "2.0") != 0)

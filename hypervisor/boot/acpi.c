@@ -388,8 +388,11 @@ write_slit(struct builder *b)
 
 	begin(&t, "SLIT", 1);
 	add(&t, &n, sizeof(n));
-	for (uint64_t i = 0; i < n * n; i++)
-		add(&t, &(uint8_t){ i / n == i % n ? SLIT_LOCAL : SLIT_REMOTE }, 1);
+	for (uint64_t i = 0; i < n * n; i++) {
+		uint8_t distance = i / n == i % n ? SLIT_LOCAL : SLIT_REMOTE;
+
+		add(&t, &distance, 1);
+	}
 	list(b, finish(b, &t));
 }
 

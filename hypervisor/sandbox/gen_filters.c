@@ -45,7 +45,8 @@ print_filter(scmp_filter_ctx ctx, const char *name)
 	rc = seccomp_export_bpf(ctx, fileno(t));
 	if (rc < 0)
 		die("export", rc);
-	rewind(t);
+	if (fseek(t, 0, SEEK_SET) < 0)
+		die("tmpfile", -errno);
 	printf("static const struct sock_filter %s[] = {\n", name);
 	while (fread(&f, sizeof(f), 1, t) == 1)
 		printf("\t{ %#x, %u, %u, %#x },\n", f.code, f.jt, f.jf, f.k);

@@ -272,10 +272,12 @@ processor_devices_reach_to_the_last_processor(void **state)
 			want++;
 		make(&f, &t, n, 32);
 		assert_int_equal(count(&t, "SSDT"), want);
-		for (size_t i = 0; i < t.n; i++)
-			for (uint32_t at = 36; memcmp(t.at[i], "SSDT", 4) == 0 && at + 8 < length(t.at[i]);
-			     at++)
+		for (size_t i = 0; i < t.n; i++) {
+			uint32_t len = memcmp(t.at[i], "SSDT", 4) == 0 ? length(t.at[i]) : 0;
+
+			for (uint32_t at = 36; at + 8 < len; at++)
 				devices += memcmp(t.at[i] + at, "ACPI0007", 8) == 0;
+		}
 		assert_true(devices >= n && devices < 2 * n);
 		fake_boot_free(&f);
 	}
