@@ -32,13 +32,14 @@ static struct world {
 } w;
 
 struct add {
-	uint64_t a, b;
+	uint64_t a, b, c;
 	int fd;
 };
 
 static const struct field add_fields[] = {
 	{ "A", FIELD_UINT, true, FIELD_AT(add, a), .min = 1, .max = 1000, .help = "One." },
 	{ "B", FIELD_UINT, .help = "Other.", .max = 1000, FIELD_AT(add, b) },
+	{ "C", FIELD_UINT, .help = "Third, by default nothing.", .max = 1000, FIELD_AT(add, c) },
 	{ "Fd", FIELD_FD, .help = "A file.", FIELD_AT(add, fd) },
 	{ .type = FIELD_END },
 };
@@ -77,7 +78,7 @@ add(void *ctx, void *params, void *result, struct err *e)
 	assert_ptr_equal(ctx, &w);
 	w.calls++;
 	w.given = p->fd;
-	r->sum = p->a + p->b;
+	r->sum = p->a + p->b + p->c;
 	w.amount = r->sum;
 	return 0;
 }
@@ -288,8 +289,8 @@ an_absent_parameter_has_its_default_every_time(void **state)
 {
 	(void)state;
 	expect_alive();
-	say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"add\",\"params\":{\"A\":1,\"B\":2}}");
-	heard();
+	say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"add\",\"params\":{\"A\":1,\"B\":2,\"C\":500}}");
+	assert_non_null(strstr(heard(), ":503}"));
 	expect_alive();
 }
 
@@ -789,6 +790,16 @@ answers_to_other_requests_are_skipped(void **state)
 }
 
 static void
+a_stream_of_events_does_not_hold_a_call(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 5; i++)
+		prepare("{\"jsonrpc\":\"2.0\",\"method\":\"e\"}");
+	prepare("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}");
+	assert_int_equal(control_call(client, "x", NULL, NULL, 0, 0, NULL, NULL), -ETIMEDOUT);
+}
+
+static void
 a_connection_that_ends_is_told(void **state)
 {
 	struct err e = { 0 };
@@ -1049,6 +1060,7 @@ main(void)
 		CLIENT_TEST(a_failed_call_has_the_server_s_sentence),
 		CLIENT_TEST(an_answer_that_makes_no_sense_is_a_failure),
 		CLIENT_TEST(answers_to_other_requests_are_skipped),
+		CLIENT_TEST(a_stream_of_events_does_not_hold_a_call),
 		CLIENT_TEST(a_connection_that_ends_is_told),
 		CLIENT_TEST(events_are_kept_while_a_call_waits),
 		CLIENT_TEST(of_too_many_events_the_oldest_are_dropped),

@@ -295,6 +295,42 @@ lists_are_bounded(void **state)
 }
 
 static void
+the_ends_of_a_range_belong_to_it(void **state)
+{
+	static const struct field number[] = {
+		{ "u", FIELD_UINT, .max = UINT64_MAX, .help = "h" },
+		{ .type = FIELD_END },
+	};
+	static const struct field list[] = {
+		{ "l", FIELD_LIST, .offset = 8, .min = 1, .max = 2, .size = 8, .fields = number,
+		    .help = "h" },
+		{ .type = FIELD_END },
+	};
+	static const struct {
+		const struct field *table;
+		const char *text;
+		int rc;
+	} cases[] = {
+		{ number, "{\"u\":-1}", -EINVAL },
+		{ number, "{\"u\":0}", 0 },
+		{ number, "{\"u\":9223372036854775807}", 0 },
+		{ list, "{\"l\":[]}", -EINVAL },
+		{ list, "{\"l\":[{}]}", 0 },
+		{ list, "{\"l\":[{},{}]}", 0 },
+		{ list, "{\"l\":[{},{},{}]}", -EINVAL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t out[3] = { 0 }; /* a number, or a count and two elements */
+		json_t *doc = schema_parse(cases[i].text, strlen(cases[i].text), NULL);
+
+		assert_int_equal(schema_read(cases[i].table, doc, NULL, out, NULL), cases[i].rc);
+		json_decref(doc);
+	}
+}
+
+static void
 a_guid_has_one_form(void **state)
 {
 	static const char *const wrong[] = { "", "01234567-89ab-cdef-0123-456789abcde",
@@ -360,6 +396,19 @@ a_document_is_at_most_32_levels_deep(void **state)
 		assert_string_equal(e.msg, "nested deeper than 32 levels");
 		free(text);
 	}
+}
+
+static void
+what_stands_side_by_side_is_not_depth(void **state)
+{
+	char *text = nested(50, "[],{},", "", ""), *all = nested(1, "[", "1]", text);
+	json_t *doc = schema_parse(all, strlen(all), NULL);
+
+	(void)state;
+	assert_int_equal(json_array_size(doc), 101);
+	json_decref(doc);
+	free(text);
+	free(all);
 }
 
 static void
@@ -701,9 +750,11 @@ main(void)
 		cmocka_unit_test(a_nul_in_a_string_made_elsewhere_is_refused),
 		cmocka_unit_test(an_unknown_name_cannot_write_on_the_terminal),
 		cmocka_unit_test(lists_are_bounded),
+		cmocka_unit_test(the_ends_of_a_range_belong_to_it),
 		cmocka_unit_test(a_guid_has_one_form),
 		cmocka_unit_test(duplicate_names_are_refused),
 		cmocka_unit_test(a_document_is_at_most_32_levels_deep),
+		cmocka_unit_test(what_stands_side_by_side_is_not_depth),
 		cmocka_unit_test(brackets_in_a_string_are_not_depth),
 		cmocka_unit_test(what_is_not_json_is_refused_with_its_position),
 		cmocka_unit_test(text_without_end_is_not_read),
