@@ -23,8 +23,10 @@ enum word {
 	W_81D,
 	W_88B,
 	WORDS,
-	/* the Hyper-V interface: no baseline changes it, but a saved machine needs what it had */
-	W_HV3A = WORDS,
+	/* no baseline masks these, but a saved machine needs what it had: parts of the XSAVE area and the
+	 * Hyper-V interface */
+	W_D0A = WORDS,
+	W_HV3A,
 	W_HV3B,
 	W_HV3D,
 	W_HV4A,
@@ -45,6 +47,7 @@ static const struct {
 	[W_81C] = { 0x80000001, 0, ECX },
 	[W_81D] = { 0x80000001, 0, EDX },
 	[W_88B] = { 0x80000008, 0, EBX },
+	[W_D0A] = { 0xd, 0, EAX },
 	[W_HV3A] = { 0x40000003, 0, EAX },
 	[W_HV3B] = { 0x40000003, 0, EBX },
 	[W_HV3D] = { 0x40000003, 0, EDX },
@@ -96,6 +99,7 @@ static const struct feature {
 	{ W_1D, 28, MAY, "ht" },
 	{ W_1C, 0, V2, "sse3" },
 	{ W_1C, 1, MAY, "pclmulqdq" },
+	{ W_1C, 5, MAY, "vmx" },
 	{ W_1C, 9, V2, "ssse3" },
 	{ W_1C, 12, V3, "fma" },
 	{ W_1C, 13, V2, "cx16" },
@@ -347,6 +351,16 @@ limit_xsave(struct cpuid_table *t, uint64_t xcr0)
 		d->ecx = d->edx = 0;
 }
 
+/* No baseline has LA57: linear addresses have 48 bits. */
+static void
+four_level_addresses(struct cpuid_table *t)
+{
+	struct kvm_cpuid_entry2 *size = cpuid_find(t, 0x80000008, 0);
+
+	if (size)
+		size->eax = (size->eax & ~0xff00u) | 48 << 8;
+}
+
 static const uint32_t baseline_drops[][2] = {
 	{ 5, 6 },      /* MONITOR, thermal and power */
 	{ 0xe, 0x1e }, /* resource control, SGX, trace, AMX, ... but 0x1f is topology */
@@ -369,6 +383,7 @@ apply_baseline(struct cpuid_table *t, const char *name, struct err *e)
 	if (rc < 0)
 		return rc;
 	mask_words(t, level);
+	four_level_addresses(t);
 	limit_xsave(t, baseline_xcr0[level - 1]);
 	for (size_t i = 0; i < sizeof(baseline_drops) / sizeof(baseline_drops[0]); i++)
 		drop(t, baseline_drops[i][0], baseline_drops[i][1]);
@@ -452,11 +467,13 @@ extended_topology(struct cpuid_table *t, const struct machine *m)
 static void
 topology(struct cpuid_table *t, const struct machine *m)
 {
-	struct kvm_cpuid_entry2 *one = cpuid_find(t, 1, 0), *size = cpuid_find(t, 0x80000008, 0);
-	struct kvm_cpuid_entry2 *amd = cpuid_find(t, 0x80000001, 0);
+	struct kvm_cpuid_entry2 *one, *size, *amd;
 	unsigned n = per_socket(m), bits = machine_socket_shift(m);
 
-	extended_topology(t, m);
+	extended_topology(t, m); /* moves entries */
+	one = cpuid_find(t, 1, 0);
+	size = cpuid_find(t, 0x80000008, 0);
+	amd = cpuid_find(t, 0x80000001, 0);
 	cache_sharing(t, m, 4);
 	cache_sharing(t, m, 0x8000001d);
 	if (one) {
@@ -522,9 +539,49 @@ cpuid_build(struct cpuid_table *t, const struct host *host, const struct machine
 	return hyperv_leaves(t, host, e);
 }
 
+static struct kvm_cpuid_entry2
+entry(const struct cpuid_table *t, uint32_t leaf)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_find((struct cpuid_table *)(uintptr_t)t, leaf, 0);
+
+	return e ? *e : (struct kvm_cpuid_entry2){ 0 };
+}
+
+static bool
+same_vendor(const struct cpuid_table *t, const struct cpuid_table *here)
+{
+	struct kvm_cpuid_entry2 a = entry(t, 0), b = entry(here, 0);
+
+	return a.ebx == b.ebx && a.ecx == b.ecx && a.edx == b.edx;
+}
+
+/* What no word of features tells. The table may come from a stranger: of the leaves of hypervisors it has
+ * none but ours. */
+static int
+check_saved(const struct cpuid_table *t, const struct cpuid_table *here, struct err *e)
+{
+	if (!same_vendor(t, here))
+		return err_set(e, ENOTSUP, "the machine was saved on a processor of another manufacturer");
+	if (cpuid_address_bits(t) > cpuid_address_bits(here))
+		return err_set(e, ENOTSUP,
+		    "the machine was saved on a processor with %u address bits, this host's has %u",
+		    cpuid_address_bits(t), cpuid_address_bits(here));
+	for (uint32_t i = 0; i < t->n; i++) {
+		uint32_t leaf = t->e[i].function;
+
+		if (leaf >> 28 == 4 && !entry(here, leaf).function)
+			return err_set(e, EINVAL, "CPUID %#x is not part of a machine", leaf);
+	}
+	return 0;
+}
+
 int
 cpuid_runs_here(const struct cpuid_table *t, const struct cpuid_table *here, struct err *e)
 {
+	int rc = check_saved(t, here, e);
+
+	if (rc < 0)
+		return rc;
 	for (int w = 0; w < ALL_WORDS; w++) {
 		uint32_t lacking = word(t, (enum word)w) & ~word(here, (enum word)w);
 		const char *name = "a feature";
