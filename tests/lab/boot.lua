@@ -21,6 +21,9 @@ end
 
 local function boots(kernel, processors)
 	lab.test(string.format("%s with %d processor(s)", kernel, processors), function()
+		if kernel == "pae-6.1" and lab.emulated then
+			lab.skip("QEMU's emulated SVM goes astray in 32-bit guests before they page; see make lab-intel")
+		end
 		local vm = lab.start({ kernel = kernel, processors = processors, memory = 256, run = "report,warnings,poweroff" })
 		local version = vm:expect("FH%-INIT (%S+)", 60)
 		lab.equal(version .. "\n", lab.read("/guests/" .. kernel .. "/version"), "version")

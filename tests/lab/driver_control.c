@@ -3,12 +3,14 @@
  *
  *   c = fh.control(path)   c:call(method, params, ms) -> result | nil, sentence, errno
  *   c:event(ms) -> {method=, params=} | nil, sentence, errno   c:close()   c:fd() for fh.poll
- *   c:raw(text, {fd, ...})  sends bytes as they are, for what a broken peer would send
+ *   c:raw(text, {fd, ...}) -> answer  sends bytes as they are, as a broken peer would; waits a second for an
+ * answer
  */
 #include "tests/lab/driver.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -96,6 +98,20 @@ fds_at(lua_State *L, int idx, int *to, size_t most)
 	return n;
 }
 
+/* The packet that comes within a second, as text. */
+static int
+push_packet(lua_State *L, int fd)
+{
+	static char text[CONTROL_MAX];
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	ssize_t n = poll(&p, 1, 1000) == 1 ? recv(fd, text, sizeof(text), 0) : -1;
+
+	if (n < 0)
+		return driver_fail_sys(L, "no answer");
+	lua_pushlstring(L, text, (size_t)n);
+	return 1;
+}
+
 static int
 c_raw(lua_State *L)
 {
@@ -121,8 +137,7 @@ c_raw(lua_State *L)
 	}
 	if (sendmsg(fd, &m, MSG_NOSIGNAL) < 0)
 		return driver_fail_sys(L, "send");
-	lua_pushboolean(L, 1);
-	return 1;
+	return push_packet(L, fd);
 }
 
 static int

@@ -2,6 +2,7 @@
  * tests/lab/driver_net.c - TCP in Lua, for scenarios on two machines.
  *
  *   l = fh.listen(port)   fh.accept(l, ms) -> fd   fh.connect(address, port, ms) -> fd (tries until then)
+ *   l = fh.abstract(name)  a listening Unix socket in this network namespace
  */
 #include "tests/lab/driver.h"
 
@@ -10,7 +11,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static int
@@ -34,6 +38,26 @@ fh_listen(lua_State *L)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	driver_fd_push(L, fd);
 	if (bind(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 8) < 0)
+		return driver_fail_sys(L, "listen");
+	return 1;
+}
+
+static int
+fh_abstract(lua_State *L)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	size_t len;
+	const char *name = luaL_checklstring(L, 1, &len);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	luaL_argcheck(L, len < sizeof(a.sun_path), 1, "too long");
+	if (fd < 0)
+		return driver_fail_sys(L, "socket");
+	memcpy(a.sun_path + 1, name, len);
+	driver_fd_push(L, fd);
+	if (bind(fd, (const struct sockaddr *)&a,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)) < 0 ||
+	    listen(fd, 8) < 0)
 		return driver_fail_sys(L, "listen");
 	return 1;
 }
@@ -82,6 +106,7 @@ fh_connect(lua_State *L)
 
 static const luaL_Reg functions[] = {
 	{ "listen", fh_listen },
+	{ "abstract", fh_abstract },
 	{ "accept", fh_accept },
 	{ "connect", fh_connect },
 	{ NULL, NULL },

@@ -223,6 +223,8 @@ local function collect_events(vm)
 	end
 end
 
+local CONSOLE_MOST = 1 << 20 -- bytes of a console that are kept
+
 local function collect_console(vm)
 	local text = vm.console:read(65536)
 	if text == "" then
@@ -230,6 +232,11 @@ local function collect_console(vm)
 		vm.console = nil
 	elseif text then
 		vm.console_text = vm.console_text .. text:gsub("\r", "")
+		if #vm.console_text > CONSOLE_MOST then
+			local cut = #vm.console_text - CONSOLE_MOST // 2
+			vm.console_text = vm.console_text:sub(cut + 1)
+			vm.position = math.max(1, vm.position - cut)
+		end
 	end
 end
 
@@ -330,9 +337,12 @@ function lab.worker(c)
 	lab.run("mkdir -p /run/lab " .. vm.cgroup)
 	vms[#vms + 1] = vm
 	local argv = {
-		"fh-worker", "--socket", vm.socket, "--uid", tostring(vm.uid), "--gid", tostring(vm.uid),
+		c.program or "fh-worker", "--socket", vm.socket, "--uid", tostring(vm.uid), "--gid", tostring(vm.uid),
 		"--cgroup", vm.cgroup, "--foreground", table.unpack(c.arguments or {}),
 	}
+	if c.environment then -- "NAME=value"
+		argv = table.move(argv, 1, #argv, 3, { "env", c.environment })
+	end
 	local log <close> = assert(fh.open(vm.log, "w"))
 	vm.pid = assert(fh.spawn(argv, { stdout = log, stderr = log }))
 	vm:connect()
@@ -402,10 +412,18 @@ local function close_all(params)
 end
 
 function VM:create(c)
-	local document = lab.document(c or {})
-	local result, why, code = self:try("create", { Machine = document })
-	close_all(document)
-	lab.check(result ~= nil, "create: %s (%s)", why, code)
+	return self:make("create", { Machine = lab.document(c or {}) }, c)
+end
+
+-- From saved state: a stream to read it from, and the short form that the machine was started with.
+function VM:restore(c, stream)
+	return self:make("restore", { Machine = lab.document(c), Stream = stream }, c)
+end
+
+function VM:make(method, params, c)
+	local result, why, code = self:try(method, params, 60)
+	close_all(params)
+	lab.check(result ~= nil, "%s: %s (%s)", method, why, code)
 	if not c or c.console ~= false then
 		self:attach()
 	end
@@ -423,8 +441,11 @@ function VM:attach(port)
 end
 
 function lab.start(c)
-	local vm = lab.worker(c):create(c)
+	local vm = lab.worker(c)
+	c.number = c.number or vm.number -- the machine's identity, also where it is restored
+	vm:create(c)
 	vm:call("start")
+	vm:wait("running", 10) -- events before it are of no interest
 	return vm
 end
 
@@ -436,7 +457,10 @@ end
 -- match). Only whole lines count, unless `partial` is true (a prompt).
 function VM:expect(pattern, seconds, partial)
 	return lab.wait(seconds or 60, string.format("%s did not say '%s'", self.title, pattern), function()
-		local text = partial and self.console_text or self.console_text:match("^.*\n") or ""
+		local text = self.console_text
+		if not partial then
+			text = text:sub(1, (text:find("\n[^\n]*$", self.position)) or 0)
+		end
 		local found = table.pack(text:find(pattern, self.position))
 		if found[1] then
 			self.position = found[2] + 1
@@ -560,9 +584,9 @@ end
 local function allowed_warnings(kernel)
 	local rows = {}
 	for line in lab.read("/lab/allowed-warnings.txt"):gmatch("[^\n]+") do
-		local which, text = line:match("^([^#\t]%S*)\t+([^\t]+)\t+")
+		local which, pattern = line:match("^([^#\t]%S*)\t+([^\t]+)\t+")
 		if which and (which == "any" or kernel:find(which, 1, true)) then
-			rows[#rows + 1] = text
+			rows[#rows + 1] = pattern
 		end
 	end
 	return rows
@@ -574,8 +598,8 @@ function VM:no_warnings(kernel)
 	local allowed, bad = allowed_warnings(kernel), {}
 	for line in text:gmatch("FH%-WARN %d ([^\n]*)") do
 		local fine = false
-		for _, words in ipairs(allowed) do
-			fine = fine or line:find(words, 1, true)
+		for _, pattern in ipairs(allowed) do
+			fine = fine or line:find(pattern)
 		end
 		if not fine then
 			bad[#bad + 1] = line

@@ -50,7 +50,7 @@ accel() {
 make_initrd() {
 	local p=$work/programs f
 	mkdir -p "$p/bin" "$p/lab" "$p/drop"
-	for f in fh-worker fh-lab; do
+	for f in fh-worker fh-lab fh-worker-open; do
 		[ -x "$build/bin/$f" ] && cp "$build/bin/$f" "$p/bin/"
 	done
 	[ -z "${LAB_STRIP-1}" ] || strip "$p"/bin/* 2>/dev/null || true
