@@ -461,6 +461,8 @@ gmem_next_data(const struct gmem *m, size_t i, uint64_t from, uint64_t *start, u
 		return false;
 	end = (off_t)(r->off + r->len);
 	data = lseek(m->fd, (off_t)(r->off + from), SEEK_DATA);
+	if (data < 0 && errno != ENXIO) /* cannot be told: then all of it */
+		data = (off_t)(r->off + from);
 	if (data < 0 || data >= end)
 		return false;
 	hole = lseek(m->fd, data, SEEK_HOLE);

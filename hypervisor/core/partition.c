@@ -130,7 +130,7 @@ make_memory(struct partition *p, struct err *e)
 int
 partition_add_memory(struct partition *p, uint64_t bytes, uint64_t *gpa, struct err *e)
 {
-	uint64_t end = MAP_HIGH_RAM;
+	uint64_t end = p->map.hot_add; /* where the tables say that it appears */
 	int rc;
 
 	for (size_t i = 0; i < gmem_regions(p->mem); i++) {
@@ -158,12 +158,12 @@ create_vm(struct partition *p, struct err *e)
 	struct kvm_enable_cap msr_exits = { .cap = KVM_CAP_X86_USER_SPACE_MSR,
 		.args = { KVM_MSR_EXIT_REASON_FILTER } };
 	struct kvm_enable_cap no_pmu = { .cap = KVM_CAP_PMU_CAPABILITY, .args = { KVM_PMU_CAP_DISABLE } };
-	uint8_t deny = 0; /* a clear bit denies: the crash MSRs come to us */
+	uint64_t deny = 0; /* a clear bit denies: the crash MSRs come to us; KVM reads whole words */
 	struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
 		.ranges[0] = { .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 		    .base = HV_CRASH_P0,
 		    .nmsrs = HV_CRASH_MSRS,
-		    .bitmap = &deny } };
+		    .bitmap = (uint8_t *)&deny } };
 	uint64_t identity = MAP_KVM_TSS + 3 * GMEM_PAGE;
 
 	do

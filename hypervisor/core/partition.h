@@ -100,7 +100,7 @@ unsigned partition_take_asked(struct partition *p); /* also clears wake_fd */
 /* Runs the devices' timers that are due. Called when timer_fd is readable. */
 void partition_timers(struct partition *p);
 
-/* Memory added while running appears at the end of the high RAM. Multiple of 2 MiB. *gpa: where. */
+/* Memory added while running appears from map.hot_add on. Multiple of 2 MiB. *gpa: where. */
 int partition_add_memory(struct partition *p, uint64_t bytes, uint64_t *gpa, struct err *e);
 /* Non-maskable interrupt to every processor, as the "NMI" button of a server does. */
 int partition_nmi(struct partition *p, struct err *e);

@@ -122,6 +122,8 @@ check_rate(struct partition *p, uint64_t khz, struct err *e)
 	/* Rates measured at two boots of one machine differ a little: 250 ppm is what KVM tolerates. */
 	uint64_t diff = khz > p->tsc_khz ? khz - p->tsc_khz : p->tsc_khz - khz;
 
+	if (khz == 0 || khz > UINT32_MAX)
+		return err_set(e, EINVAL, "the TSC's rate: %llu kHz cannot be", (unsigned long long)khz);
 	if (diff * 4000 <= p->tsc_khz)
 		return 0;
 	if (!scales)
@@ -303,6 +305,7 @@ partition_restore_state(struct partition *p, const void *buf, size_t len, struct
 	size_t at = 0;
 	int rc = piece_get(buf, len, &at, &clock, sizeof(clock), "clock", e);
 
+	p->fresh = false; /* from here on a reset must go back to power-on */
 	if (rc == 0)
 		rc = check_rate(p, clock.tsc_khz, e);
 	if (rc == 0)

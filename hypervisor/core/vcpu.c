@@ -200,6 +200,19 @@ answer_exit(struct vcpu *v)
 
 /* --- the loop ---------------------------------------------------------------------------------- */
 
+/*
+ * An access that we answered is complete only when KVM is entered again: it then gives the guest what was
+ * read and goes on to the next instruction. Without that a saved guest would do its last access twice, and
+ * a reset one would get the answer to an access from before. One access may be several exits.
+ */
+static void
+finish_access(struct vcpu *v)
+{
+	do
+		__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELEASE); /* and not into the guest */
+	while (ioctl(v->fd, KVM_RUN, 0) == 0 && answer_exit(v) == 0);
+}
+
 static void
 run_guest(struct vcpu *v)
 {
@@ -212,12 +225,14 @@ run_guest(struct vcpu *v)
 			partition_fail(p, "processor %u: KVM_RUN: %s", v->index, strerror(errno));
 			return;
 		}
-		if (answer_exit(v) < 0)
-			return;
 		/* A device may have asked for reset or power-off: the guest must not run past that. */
-		if (atomic_load_explicit(&p->asked, memory_order_relaxed) &
-		    (ASKED_RESET | ASKED_POWER_OFF | ASKED_FAILED))
+		if (answer_exit(v) < 0 || (atomic_load_explicit(&p->asked, memory_order_relaxed) &
+					      (ASKED_RESET | ASKED_POWER_OFF | ASKED_FAILED))) {
+			finish_access(v);
 			return;
+		}
+		if (!atomic_load_explicit(&p->go, memory_order_acquire))
+			finish_access(v);
 	}
 }
 
@@ -289,12 +304,12 @@ set_cpuid(struct vcpu *v)
 		struct kvm_cpuid2 head;
 		struct kvm_cpuid_entry2 e[CPUID_MAX];
 	} c;
-	struct cpuid_table *t = &v->p->cpuid;
+	struct cpuid_table t = v->p->cpuid; /* that one stays processor 0's */
 
-	cpuid_for_processor(t, v->p->machine, v->index);
-	c.head.nent = t->n;
+	cpuid_for_processor(&t, v->p->machine, v->index);
+	c.head.nent = t.n;
 	c.head.padding = 0;
-	memcpy(c.e, t->e, t->n * sizeof(t->e[0]));
+	memcpy(c.e, t.e, t.n * sizeof(t.e[0]));
 	return ioctl(v->fd, KVM_SET_CPUID2, &c);
 }
 

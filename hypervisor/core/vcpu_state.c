@@ -462,6 +462,13 @@ find_record(const uint8_t *buf, size_t len, enum item it, uint32_t *n)
 	return NULL;
 }
 
+/* What not every processor has. */
+static bool
+may_be_empty(enum item it)
+{
+	return it == IT_NESTED || it == IT_MSR_EARLY;
+}
+
 int
 vcpu_restore(struct vcpu *v, const void *buf, size_t len, struct err *e)
 {
@@ -474,7 +481,7 @@ vcpu_restore(struct vcpu *v, const void *buf, size_t len, struct err *e)
 		if (!data)
 			return err_set(
 			    e, EINVAL, "processor %u: %s: missing or cut short", v->index, item_names[it]);
-		if (n > 0 || plain[it].size > 0)
+		if (n > 0 || !may_be_empty(it))
 			rc = set_item(v, it, data, n, e);
 		if (rc < 0)
 			return err_wrap(e, rc, "processor %u", v->index);
