@@ -59,18 +59,25 @@ console_wants(const struct console *c)
 	return events;
 }
 
+/* Takes output from the port when there is none left to write. Returns false when there is none at all. */
+static bool
+fetch(struct console *c)
+{
+	if (c->out_at == c->out_len) {
+		c->out_at = 0;
+		c->out_len = uart_output(c->port, c->out, sizeof(c->out));
+	}
+	return c->out_len > 0;
+}
+
 /* Returns false when the descriptor takes no more for now, or is gone. */
 static bool
 write_some(struct console *c)
 {
 	ssize_t n;
 
-	if (c->out_at == c->out_len) {
-		c->out_at = 0;
-		c->out_len = uart_output(c->port, c->out, sizeof(c->out));
-		if (c->out_len == 0)
-			return false;
-	}
+	if (!fetch(c))
+		return false;
 	n = write(c->fd, c->out + c->out_at, c->out_len - c->out_at);
 	if (n >= 0) {
 		c->out_at += (size_t)n;
@@ -90,8 +97,10 @@ read_some(struct console *c)
 	if (c->in_at == c->in_len) {
 		n = c->in_end ? -1 : read(c->fd, c->in, sizeof(c->in));
 		c->in_at = c->in_len = 0;
-		if (n == 0)
-			c->in_end = true; /* a closed input is no reason to stop the output */
+		/* A closed input, or a descriptor that is for writing only, is no reason to stop the output.
+		 */
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			c->in_end = true;
 		if (n <= 0)
 			return false;
 		c->in_len = (size_t)n;
@@ -108,6 +117,9 @@ console_pump(struct console *c)
 	 * turn. */
 	for (int i = 0; i < UART_RING / CONSOLE_CHUNK + 1 && c->fd >= 0 && write_some(c); i++)
 		;
+	/* The port tells only when its ring stops being empty: what is left must be seen by console_wants. */
+	if (c->fd >= 0)
+		fetch(c);
 	for (int i = 0; i < 4 && c->fd >= 0 && read_some(c); i++)
 		;
 }

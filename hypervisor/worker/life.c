@@ -123,8 +123,10 @@ int
 life_move(struct worker *w, enum life_event ev, const char *reason, bool *changed, struct err *e)
 {
 	const struct move *m = find(w->state, ev);
+	struct err own = { 0 };
 	int rc = 0;
 
+	e = e ? e : &own; /* a failure becomes the machine's reason, whoever asked */
 	if (changed)
 		*changed = false;
 	if (!m)

@@ -150,6 +150,8 @@ do_create(void *ctx, void *params, void *result, struct err *e)
 	else
 		machine_close(&c->machine);
 	rc = life_create(w, c->stream, e);
+	if (rc < 0 && w->state == STATE_NONE)
+		machine_close(&w->machine);
 	if (c->stream >= 0)
 		close(c->stream);
 	return rc;
@@ -173,8 +175,9 @@ static int
 move(struct worker *w, enum life_event ev, void *result, struct err *e)
 {
 	struct changed_result *r = result;
+	int rc = need_machine(w, e);
 
-	return life_move(w, ev, "requested", &r->changed, e);
+	return rc < 0 ? rc : life_move(w, ev, "requested", &r->changed, e);
 }
 
 #define MOVE(name, event)                                                          \
@@ -304,6 +307,11 @@ do_save(void *ctx, void *params, void *result, struct err *e)
 	(void)result;
 	if (rc == 0)
 		rc = life_move(w, LIFE_PAUSE, "being saved", &paused, e);
+	/* What the guest asked last is not part of saved state: it is carried out instead (loop.c). */
+	if (rc == 0 && (atomic_load(&w->p->asked) & (ASKED_POWER_OFF | ASKED_RESET | ASKED_FAILED))) {
+		close(s->stream);
+		return err_set(e, EBUSY, "save: the guest turns itself off or resets in this moment");
+	}
 	if (rc == 0)
 		rc = machine_save(w->p, s->stream, e);
 	close(s->stream);

@@ -56,19 +56,25 @@ fake_machine(struct machine *m, uint64_t mb, uint64_t processors)
 		abort();
 }
 
-/*
- * The threads of a partition wait for ever, and a worker ends with them. A test ends them one by one in the
- * one place where they wait; each takes the lock with it, which is then given back in its name.
+static inline int
+fake_leave(struct fake_vcpu *v, struct kvm_run *r)
+{
+	(void)v;
+	(void)r;
+	pthread_exit(NULL);
+}
+
+/* The threads of a partition wait for ever, and a worker ends with them. A test ends them inside the guest.
  */
 static inline void
 fake_end_threads(struct partition *p)
 {
 	partition_stop(p);
-	for (unsigned i = 0; i < p->vcpus; i++) {
-		pthread_cancel(p->vcpu[i].thread);
+	fake_kvm.run = fake_leave;
+	partition_go(p);
+	for (unsigned i = 0; i < p->vcpus; i++)
 		pthread_join(p->vcpu[i].thread, NULL);
-		pthread_mutex_unlock(&p->lock);
-	}
+	fake_kvm.run = NULL;
 }
 
 static inline void
