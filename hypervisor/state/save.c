@@ -130,7 +130,7 @@ save_device(struct device *d, int fd, struct err *e)
 
 	strncpy(h.name, d->ops->name, sizeof(h.name) - 1);
 	if (n < 0)
-		return err_set(e, (int)-n, "%s: state too large", d->ops->name);
+		return err_set(e, (int)-n, "%s: its state cannot be saved", d->ops->name);
 	return stream_write(fd, SECTION_DEVICE, &h, sizeof(h), buf, (size_t)n, e);
 }
 
@@ -164,6 +164,8 @@ restore_device(struct partition *p, const uint8_t *data, size_t len, unsigned *s
 	if (h.version != d->ops->version)
 		return err_set(
 		    e, ENOTSUP, "saved state: %s: version %u is not known here", d->ops->name, h.version);
+	if (*seen & 1u << i)
+		return err_set(e, EINVAL, "saved state: %s %u comes twice", d->ops->name, d->instance);
 	rc = device_restore(d, data + sizeof(h), len - sizeof(h), e);
 	*seen |= 1u << i;
 	return rc < 0 ? err_wrap(e, rc, "saved state: %s %u", d->ops->name, d->instance) : 0;
@@ -266,10 +268,12 @@ machine_save(struct partition *p, int fd, struct err *e)
 		rc = save_facts(p, fd, e);
 	if (rc == 0)
 		rc = save_memory(p, fd, e);
-	for (unsigned i = 0; rc == 0 && i < p->devices; i++)
-		rc = save_device(p->device[i], fd, e);
+	/* Devices come after the clock, for what they do when they are restored depends on the time; and
+	 * after the interrupt controllers, whose lines they raise. */
 	if (rc == 0)
 		rc = save_processors(p, fd, e);
+	for (unsigned i = 0; rc == 0 && i < p->devices; i++)
+		rc = save_device(p->device[i], fd, e);
 	if (rc == 0)
 		rc = stream_write(fd, SECTION_END, NULL, 0, NULL, 0, e);
 	return rc;
@@ -286,6 +290,9 @@ restore_section(
 	if (s->type == SECTION_DEVICE && s->len > DEVICE_MAX)
 		return err_set(
 		    e, EINVAL, "saved state: damaged (a device of %llu bytes)", (unsigned long long)s->len);
+	if ((s->type == SECTION_DEVICE) != *processors)
+		return err_set(e, EINVAL, "saved state: damaged (%s)",
+		    *processors ? "processors come twice" : "a device comes before its clock");
 	buf = malloc((size_t)s->len + 1);
 	if (!buf)
 		return err_set(e, ENOMEM, "saved state: out of memory");
@@ -316,7 +323,7 @@ machine_restore(struct partition *p, const struct saved_facts *f, int fd, struct
 		rc = stream_next(fd, &s, e);
 		if (rc < 0)
 			break;
-		if (s.type == SECTION_END)
+		if (s.type == SECTION_END && s.len == 0)
 			break;
 		if (s.type == SECTION_MEMORY)
 			rc = restore_memory(p, s.len, fd, e);

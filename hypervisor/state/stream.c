@@ -23,6 +23,8 @@ write_all(int fd, struct iovec *v, int n, struct err *e)
 			continue;
 		if (w < 0)
 			return err_sys(e, "saved state: write");
+		if (w == 0) /* nothing would ever come of trying again */
+			return err_set(e, EIO, "saved state: write: nothing was taken");
 		while (n > 0 && (size_t)w >= v->iov_len) {
 			w -= (ssize_t)v->iov_len;
 			v++;
