@@ -5,6 +5,7 @@ local kernels = {
 	["6.12"] = { "cloud-6.12", "full-6.12" },
 	["6.1"] = { "cloud-6.1", "full-6.1" },
 	pae = { "pae-6.1" },
+	intel = { "cloud-6.12" },
 }
 
 -- What the guest's own log says of the enlightenments that it took into use.
@@ -41,7 +42,7 @@ local function boots(kernel, processors)
 end
 
 for _, kernel in ipairs(kernels[lab.variant]) do
-	for _, processors in ipairs(lab.variant == "pae" and { 1, 2 } or { 1, 2, 4 }) do
+	for _, processors in ipairs((lab.variant == "pae" or lab.variant == "intel") and { 1, 2 } or { 1, 2, 4 }) do
 		boots(kernel, processors)
 	end
 end

@@ -2,10 +2,10 @@
 # image.sh OUT KERNELS [GUEST-TOOL] - builds what every machine of the lab starts with:
 #
 #   OUT/NAME/vmlinuz, OUT/NAME/base.cpio    for each amd64 kernel: the lab's own machine (L1) on that kernel
-#   OUT/guests.cpio                         /guests/NAME/{vmlinuz,initrd} for each kernel of kernels.txt
+#   OUT/guest-NAME.cpio                     /guests/NAME/{vmlinuz,initrd,version} for each kernel of kernels.txt
 #
 # KERNELS is the folder that kernels.sh made. The kernel takes archives joined end to end, so run.sh puts the
-# project's programs and the scenarios behind these two.
+# guests that it needs, the project's programs and the scenarios behind the base.
 set -eu
 . "$(dirname "$0")/lib.sh"
 out=$1
@@ -44,9 +44,12 @@ guest() {
 	cp "$lab/guest/init" "$g/init"
 	[ "$arch" = amd64 ] && [ -n "$tool" ] && cp "$tool" "$g/bin/guest-tool"
 	put_modules "$kernels/$name" "$g" guest "$name"
+	rm -rf "$tmp/guests"
 	mkdir -p "$tmp/guests/guests/$name"
 	cp "$kernels/$name/vmlinuz" "$kernels/$name/version" "$tmp/guests/guests/$name/"
 	archive "$g" >"$tmp/guests/guests/$name/initrd"
+	archive "$tmp/guests" >"$out/guest-$name.cpio.new"
+	mv "$out/guest-$name.cpio.new" "$out/guest-$name.cpio"
 }
 
 l1() {
@@ -67,5 +70,3 @@ while read -r name suite arch package; do
 	guest "$name" "$arch"
 	[ "$arch" = amd64 ] && l1 "$name"
 done < <(rows kernels.txt)
-archive "$tmp/guests" >"$out/guests.cpio.new"
-mv "$out/guests.cpio.new" "$out/guests.cpio"
