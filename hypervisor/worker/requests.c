@@ -238,6 +238,8 @@ do_status(void *ctx, void *params, void *result, struct err *e)
 		snprintf(r->panic, sizeof(r->panic), "%s",
 		    w->p->panic + (len >= sizeof(r->panic) ? len - sizeof(r->panic) + 1 : 0));
 		pthread_mutex_unlock(&w->p->crash_lock);
+		for (char *c = r->panic; *c; c++) /* one line: a string of a document has no others */
+			*c = *c == '\n' || *c == '\t' ? ' ' : *c;
 	}
 	return 0;
 }
