@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -45,7 +46,8 @@ static const char usage[] =
     "  --uid N        the worker's own user, of no other process\n"
     "  --gid N        the worker's own group\n"
     "  --cgroup DIR   control group to run in: a directory below /sys/fs/cgroup\n"
-    "  --foreground   stay until the worker ends, and end with its status\n"
+    "  --foreground   stay until the worker ends, and end with its status; the worker ends with this\n"
+    "                 process, whatever ends it\n"
     "\n"
     "Ends with 0 after \"quit\", 1 after a failure, 2 for a wrong command line, 3 when this host lacks\n"
     "something; standard error says what.\n";
@@ -108,8 +110,12 @@ make_socket(const char *path, struct err *e)
 	if (fd < 0)
 		return err_sys(e, "socket");
 	mask = umask(0177);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4) < 0)
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
 		rc = err_sys(e, "%s", path);
+	} else if (listen(fd, 4) < 0) {
+		rc = err_sys(e, "%s", path);
+		unlink(path);
+	}
 	umask(mask);
 	if (rc < 0)
 		close(fd);
@@ -165,6 +171,8 @@ run_worker(const struct options *o, const struct host *host, int listener, int r
 		rc = vcpu_setup_signal(e);
 	if (rc == 0)
 		rc = walls_enter(&o->walls, e);
+	if (o->foreground) /* changing the user would have taken this back; a parent gone already is found below */
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (rc == 0)
 		rc = control_new(&w.control, listener, worker_methods, &w, e);
 	if (rc < 0)
@@ -189,6 +197,7 @@ start(const struct options *o, struct err *e)
 		return EXIT_FAILED;
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0) {
 		err_sys(e, "pipe");
+		unlink(o->socket);
 		return EXIT_FAILED;
 	}
 	pid = walls_spawn(&o->walls, e);

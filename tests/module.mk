@@ -16,6 +16,7 @@ life_test_LDFLAGS      := $(FAKE_KVM) $(NO_WALLS)
 requests_test_LDFLAGS  := $(FAKE_KVM) $(NO_WALLS)
 stream_test_LDFLAGS    := -Wl,--wrap=writev,--wrap=read
 console_test_LDFLAGS   := -Wl,--wrap=write
+$B/tests/unit/main_test: | $B/bin/fh-worker
 
 # One unit: make check T=schema
 UNITS = $(if $(T),$B/tests/unit/$(T)_test,$(TESTS))

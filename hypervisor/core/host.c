@@ -91,6 +91,9 @@ open_kvm(struct err *e)
 		    "this host has no KVM: switch on virtualisation (VT-x, or AMD-V called SVM) in the "
 		    "firmware "
 		    "set-up and load kvm_intel or kvm_amd");
+	if (fd < 0 && (errno == EACCES || errno == EPERM))
+		return err_set(
+		    e, errno, "this host's /dev/kvm is not for this user: must be started as root");
 	return fd < 0 ? err_sys(e, "/dev/kvm") : fd;
 }
 

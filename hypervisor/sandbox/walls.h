@@ -1,7 +1,7 @@
 /*
  * hypervisor/sandbox/walls.h - what a worker gives up before the first guest instruction.
  *
- * In three steps. spawn_worker (root) makes the process: own user, empty namespaces, its control group.
+ * In three steps. walls_spawn (root) makes the process: own user, empty namespaces, its control group.
  * walls_enter (the new process) gives up file system, privileges and capabilities. walls_close_control
  * and walls_close_processor put the seccomp allow-list of the calling thread's kind up; after them nothing
  * is taken back. The lists are the table in syscalls.c, compiled at build time.
