@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -56,22 +57,29 @@ walls_spawn(const struct walls *w, struct err *e)
 
 /* --- no file system -------------------------------------------------------------------------------- */
 
-/* A read-only tmpfs with nothing in it and no room for anything. */
+/* The folder of the empty file system that becomes the root. Not the file system's own root: whoever is in
+ * such a place (chroot) may not make user namespaces, in which he would have all capabilities. */
+#define NOWHERE "nowhere"
+
+/* A read-only tmpfs with one empty folder in it and no room for anything. */
 static int
 empty_file_system(struct err *e)
 {
-	int mnt = -1, fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	struct mount_attr read_only = { .attr_set = MOUNT_ATTR_RDONLY };
+	int mnt = -1, rc = 0, fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
 
 	if (fs >= 0 && fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "2", 0) == 0 &&
 	    fsconfig(fs, FSCONFIG_SET_STRING, "mode", "000", 0) == 0 &&
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
-		mnt = fsmount(fs, FSMOUNT_CLOEXEC,
-		    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-	if (mnt < 0)
-		err_sys(e, "empty file system");
+		mnt = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (mnt < 0 || mkdirat(mnt, NOWHERE, 0) < 0 ||
+	    mount_setattr(mnt, "", AT_EMPTY_PATH, &read_only, sizeof(read_only)) < 0)
+		rc = err_sys(e, "empty file system");
 	if (fs >= 0)
 		close(fs);
-	return mnt < 0 ? -e->code : mnt;
+	if (rc < 0 && mnt >= 0)
+		close(mnt);
+	return rc < 0 ? rc : mnt;
 }
 
 static int
@@ -87,9 +95,9 @@ leave_file_system(struct err *e)
 	if (move_mount(mnt, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(mnt) < 0)
 		rc = err_sys(e, "empty root");
 	/* An initramfs cannot be pivoted away; there it stays beneath, out of reach. */
-	else if (syscall(SYS_pivot_root, ".", ".") == 0)
-		rc = umount2(".", MNT_DETACH) < 0 ? err_sys(e, "unmount the old root") : 0;
-	else if (chroot(".") < 0)
+	else if (syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) < 0)
+		rc = err_sys(e, "unmount the old root");
+	else if (chroot(NOWHERE) < 0 || chdir("/") < 0)
 		rc = err_sys(e, "chroot");
 	close(mnt);
 	return rc;
