@@ -8,9 +8,6 @@
 #include "hypervisor/chipset/uart.h"
 #include "hypervisor/state/save.h"
 #include "hypervisor/worker/worker.h"
-#ifdef WORKER_BACK_DOOR
-#include "tests/lab/back_door/back_door.h"
-#endif
 
 /* --- parameters and results ---------------------------------------------------------------------- */
 
@@ -394,8 +391,5 @@ const struct method worker_methods[] = {
 	    .call = do_memory_add },
 	{ "quit", "Ends the worker, and with it the machine, whatever its state.", .params = none,
 	    .result = none, .call = do_quit },
-#ifdef WORKER_BACK_DOOR
-	BACK_DOOR_METHOD,
-#endif
 	{ 0 },
 };
