@@ -171,9 +171,8 @@ run_worker(const struct options *o, const struct host *host, int listener, int r
 		rc = vcpu_setup_signal(e);
 	if (rc == 0)
 		rc = walls_enter(&o->walls, e);
-	if (o->foreground) /* not before: changing the user takes it back. Is the parent gone, write fails below */
-		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (o->foreground) /* changing the user would have taken this back; a parent gone already is found below */
+	/* Not before: changing the user takes it back. A parent that is gone already is found at write. */
+	if (o->foreground)
 		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (rc == 0)
 		rc = control_new(&w.control, listener, worker_methods, &w, e);
