@@ -14,11 +14,11 @@
 #include "lib/err.h"
 
 enum section_type {
-	SECTION_END = 0,
 	SECTION_FACTS = 1,      /* what the machine is: first */
 	SECTION_DEVICE = 2,     /* one device */
 	SECTION_PROCESSORS = 3, /* clock, interrupt controllers, processors */
 	SECTION_MEMORY = 4,     /* u64 address, then pages */
+	SECTION_END = 5,        /* not 0: a file may end in zeros that nobody wrote */
 };
 
 enum { SECTION_MAX = 16 * 1024 * 1024, SECTION_MEMORY_MAX = 1024 * 1024 };

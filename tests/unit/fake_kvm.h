@@ -64,6 +64,7 @@ static struct fake_kvm {
 	uint32_t supported, hv;
 	struct kvm_cpuid_entry2 supported_cpuid[FAKE_CPUID], hv_cpuid[8];
 	/* What the test wants. */
+	bool (*fails_now)(void);                            /* asked each time: true fails with EIO */
 	unsigned long fails;                                /* this request fails with EIO */
 	int (*run)(struct fake_vcpu *v, struct kvm_run *r); /* 0: an exit, else errno */
 } fake_kvm;
@@ -237,9 +238,15 @@ fake_new_vcpu(void)
 	if (fake_kvm.vcpus == FAKE_VCPUS)
 		return fake_fail(EINVAL);
 	v->fd = memfd_create("vcpu", MFD_CLOEXEC);
-	if (v->fd < 0 || ftruncate(v->fd, FAKE_RUN_LEN) < 0)
-		abort();
-	v->run = mmap(NULL, FAKE_RUN_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (v->fd < 0)
+		return -1;
+	v->run = MAP_FAILED;
+	if (ftruncate(v->fd, FAKE_RUN_LEN) == 0)
+		v->run = mmap(NULL, FAKE_RUN_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (v->run == MAP_FAILED) { /* the real one can fail, too */
+		close(v->fd);
+		return fake_fail(ENOMEM);
+	}
 	v->msr[1] = 0x2b; /* the one that can only be read */
 	fake_kvm.vcpus++;
 	return v->fd;
@@ -381,7 +388,7 @@ __wrap_ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	arg = va_arg(ap, uintptr_t);
 	va_end(ap);
-	if (request == fake_kvm.fails && request)
+	if ((request == fake_kvm.fails && request) || (fake_kvm.fails_now && fake_kvm.fails_now()))
 		return fake_fail(EIO);
 	if (fd >= 0 && fd == fake_kvm.kvm_fd)
 		return fake_on_kvm(request, arg);

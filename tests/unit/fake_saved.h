@@ -61,6 +61,7 @@ fake_saved_free(struct partition *p)
 	free(p->vcpu);
 	fake_kvm_forget_vm();
 	memset(p, 0, sizeof(*p));
+	p->vm_fd = p->wake_fd = p->timer_fd = -1; /* freeing it again does nothing */
 }
 
 #endif

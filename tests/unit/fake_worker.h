@@ -14,6 +14,10 @@
 #include "lib/log.h"
 #include "tests/unit/fake_partition.h"
 
+#ifndef FAKE_SENDMSG /* another where sendmsg is made to fail */
+#define FAKE_SENDMSG sendmsg
+#endif
+
 struct fake_worker {
 	struct worker w;
 	int peer; /* the controller's end */
@@ -120,7 +124,7 @@ fake_ask(struct fake_worker *f, const char *text, const int *fd, size_t nfds)
 		m.msg_control = anc.bytes;
 		m.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
 	}
-	if (sendmsg(f->peer, &m, MSG_NOSIGNAL) < 0)
+	if (FAKE_SENDMSG(f->peer, &m, MSG_NOSIGNAL) < 0)
 		abort();
 	control_handle(f->w.control);
 }

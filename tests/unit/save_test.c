@@ -24,6 +24,25 @@ static size_t saved_len;
 
 enum { MB = 32, PAGES_AT = 0x1000000 };
 
+/* Time stands still, so that what is saved twice is the same. */
+int __wrap_clock_gettime(clockid_t id, struct timespec *t);
+time_t __wrap_time(time_t *t);
+
+int
+__wrap_clock_gettime(clockid_t id, struct timespec *t)
+{
+	(void)id;
+	*t = (struct timespec){ .tv_sec = 1000 };
+	return 0;
+}
+
+time_t
+__wrap_time(time_t *t)
+{
+	(void)t;
+	return 1700000000;
+}
+
 /* A small machine that has been used: three pages of memory, registers, devices. */
 static void
 make_source(void)
@@ -152,7 +171,7 @@ remove_section(uint8_t *head)
 static void
 what_was_restored_is_saved_as_the_same_again(void **state)
 {
-	uint8_t *again, *clock;
+	uint8_t *again;
 	size_t len;
 
 	(void)state;
@@ -163,8 +182,6 @@ what_was_restored_is_saved_as_the_same_again(void **state)
 	assert_int_equal(copy.crash.p[1], 9);
 	save_to_bytes(&copy, &again, &len);
 	assert_int_equal(len, saved_len);
-	clock = again + (section(SECTION_PROCESSORS, 0) - saved) + 16 + 8;
-	memcpy(clock + 16, section(SECTION_PROCESSORS, 0) + 16 + 8 + 16, 8); /* time goes on */
 	assert_memory_equal(again, saved, len);
 	free(again);
 	fake_saved_free(&copy);
@@ -251,7 +268,7 @@ devices_are_restored_in_the_machine_s_own_time(void **state)
 static void
 saving_changes_nothing(void **state)
 {
-	uint8_t *first, *second, *s;
+	uint8_t *first, *second;
 	size_t a, b;
 
 	(void)state;
@@ -259,8 +276,6 @@ saving_changes_nothing(void **state)
 	save_to_bytes(&source, &first, &a);
 	save_to_bytes(&source, &second, &b);
 	assert_int_equal(a, b);
-	s = second + (section(SECTION_PROCESSORS, 0) - saved) + 16 + 8;
-	memcpy(s + 16, first + (s - second) + 16, 8); /* time went on */
 	assert_memory_equal(first, second, a);
 	free(first);
 	free(second);
@@ -419,7 +434,7 @@ sections_nobody_knows_are_refused(void **state)
 	uint8_t *s = section(SECTION_DEVICE, 0);
 
 	(void)state;
-	for (uint32_t type = 5; type < 100; type++) {
+	for (uint32_t type = 0; type < 100; type += type == 0 ? 6 : 1) {
 		memcpy(s, &type, 4);
 		assert_refused(saved, saved_len, "damaged (a section of type ");
 	}
