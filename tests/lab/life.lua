@@ -92,7 +92,7 @@ end)
 
 lab.test("what makes no sense is refused in words", function()
 	local vm = lab.worker()
-	vm:refused("start", {}, nil, "None")
+	vm:refused("start", {}, nil, "created")
 	vm:refused("statistics", {})
 	vm:create({})
 	vm:refused("create", { Machine = fh.decode("{}") })

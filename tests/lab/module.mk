@@ -24,6 +24,15 @@ guest-tool_MAIN    := $(wildcard tests/lab/guest/*.c)
 guest-tool_LDFLAGS := $(if $(SAN),,-static)
 guest-tool_LDLIBS  := -lpthread
 
+# A guest that means harm: the same source as a 32-bit and a 64-bit kernel.
+HOSTILE := $(addprefix $B/lab/hostile,32 64)
+$(HOSTILE): $B/lab/hostile%: $(addprefix tests/lab/hostile/,entry.S kernel.c kernel.ld)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -m$* -std=c17 -O2 -Wall -Wextra -Wshadow -Wconversion -Werror -ffreestanding -nostdlib -static -fno-pic -no-pie \
+		-fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone -mgeneral-regs-only \
+		-Wl,-T,tests/lab/hostile/kernel.ld,--build-id=none,-n -Wl,--no-warn-rwx-segments -o $@ $(filter %.S %.c,$^)
+
 # Kernels, and the parts of the machines' memory images that do not change from run to run.
 $B/lab/kernels: $(addprefix tests/lab/,kernels.txt modules.txt kernels.sh lib.sh)
 	@mkdir -p $(@D)
@@ -36,7 +45,7 @@ lab-image: $B/lab/images
 
 # The lab: make lab, make lab T=boot. The long and the Intel suite alike.
 LAB_PROGS := $(addprefix $B/bin/,fh-worker fh-lab fh-worker-open)
-lab lab-long lab-intel: lab-image $(LAB_PROGS)
+lab lab-long lab-intel: lab-image $(LAB_PROGS) $(HOSTILE)
 	BUILD=$B tests/lab/run.sh suite $@ $(T)
 
 # A guest with its console on this terminal.

@@ -55,6 +55,7 @@ make_initrd() {
 	done
 	[ -z "${LAB_STRIP-1}" ] || strip "$p"/bin/* 2>/dev/null || true
 	find "$lab" -maxdepth 1 \( -name "*.lua" -o -name "*.txt" \) -exec cp {} "$p/lab/" \;
+	cp "$images"/hostile* "$p/lab/" 2>/dev/null || true
 	for f in ${LAB_FILES:-}; do
 		cp -rL "$f" "$p/drop/"
 	done
@@ -307,7 +308,7 @@ bochs_files() {
 	cp "$images/$kernel/vmlinuz" "$work/initrd" "$d/boot/"
 	cat >"$d/boot/grub/grub.cfg" <<-END
 	set timeout=0
-	linux /boot/vmlinuz console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off lab.accel=bochs lab.slow=10 lab.run=$names
+	linux /boot/vmlinuz console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off lab.accel=bochs lab.run=$names
 	initrd /boot/initrd
 	boot
 	END
