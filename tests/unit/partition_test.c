@@ -385,6 +385,20 @@ added_memory_is_where_the_tables_say(void **state)
 }
 
 static void
+added_memory_leaves_a_gap_above_memory_that_ends_anywhere(void **state)
+{
+	uint64_t gpa = 0;
+
+	(void)state;
+	fake_partition_free(p);
+	machine_close(&m);
+	fake_kvm_close();
+	assert_int_equal(make(3172, 8192, 1), 0);
+	assert_int_equal(partition_add_memory(p, 2 << 20, &gpa, &e), 0);
+	assert_int_equal(gpa, MAP_HIGH_RAM + MAP_HOT_ADD_ALIGN); /* 100 MiB are below it */
+}
+
+static void
 memory_is_added_in_whole_pieces_up_to_the_maximum(void **state)
 {
 	static const uint64_t bad[] = { 0, 1, 1 << 20, 3 << 20, 450ull << 20, 1ull << 40, UINT64_MAX,
@@ -615,6 +629,7 @@ main(void)
 		unit(reset_goes_back_to_power_on), unit(a_restored_machine_is_reset_to_power_on_too),
 		unit(power_on_tells_why_it_failed_and_can_be_tried_again),
 		unit(added_memory_is_where_the_tables_say),
+		unit(added_memory_leaves_a_gap_above_memory_that_ends_anywhere),
 		unit(memory_is_added_in_whole_pieces_up_to_the_maximum), unit(state_is_restored_equal),
 		unit(time_goes_on_where_it_was_saved), unit(a_rate_of_the_tsc_that_cannot_be_is_refused),
 		unit(a_processor_s_part_that_is_empty_is_refused),
