@@ -391,18 +391,25 @@ apply_baseline(struct cpuid_table *t, const char *name, struct err *e)
 }
 
 /* Machines that do not nest must not see the means. */
-static void
-nesting(struct cpuid_table *t, bool on)
+static int
+nesting(struct cpuid_table *t, bool on, struct err *e)
 {
 	struct kvm_cpuid_entry2 *one = cpuid_find(t, 1, 0), *amd = cpuid_find(t, 0x80000001, 0);
+	uint32_t vmx = 1u << 5, svm = 1u << 2;
 
+	if (on && !(one && (one->ecx & vmx)) && !(amd && (amd->ecx & svm)))
+		return err_set(e, ENOTSUP,
+		    "Processor.ExposeVirtualizationExtensions: this host's KVM does not nest: load kvm_intel "
+		    "or "
+		    "kvm_amd with nested=1");
 	if (on)
-		return;
+		return 0;
 	if (one)
-		one->ecx &= ~(1u << 5); /* VMX */
+		one->ecx &= ~vmx;
 	if (amd)
-		amd->ecx &= ~(1u << 2); /* SVM */
+		amd->ecx &= ~svm;
 	drop(t, 0x8000000a, 0x8000000a);
+	return 0;
 }
 
 /* No virtual PMU: counters are the host's business, and guests spend exits looking for them. */
@@ -531,7 +538,9 @@ cpuid_build(struct cpuid_table *t, const struct host *host, const struct machine
 	rc = apply_baseline(t, m->processor.baseline, e);
 	if (rc < 0)
 		return rc;
-	nesting(t, m->processor.expose_virtualization);
+	rc = nesting(t, m->processor.expose_virtualization, e);
+	if (rc < 0)
+		return rc;
 	no_pmu(t);
 	topology(t, m);
 	max_leaf(t, 0);

@@ -255,6 +255,21 @@ virtualization_is_seen_only_where_it_was_asked_for(void **state)
 }
 
 static void
+a_host_that_does_not_nest_refuses_in_words(void **state)
+{
+	struct cpuid_table t;
+
+	(void)state;
+	m.processor.expose_virtualization = true;
+	host_leaf(1, 0)->ecx &= ~(1u << 5);
+	host_leaf(0x80000001, 0)->ecx &= ~(1u << 2);
+	assert_int_equal(build(&t, "host"), -ENOTSUP);
+	assert_non_null(strstr(e.msg, "nested=1"));
+	m.processor.expose_virtualization = false;
+	assert_int_equal(build(&t, "host"), 0);
+}
+
+static void
 no_processor_has_counters(void **state)
 {
 	struct cpuid_table t;
@@ -529,6 +544,7 @@ main(void)
 		unit(the_xsave_area_has_the_baseline_s_parts_and_their_size),
 		unit(a_baseline_has_addresses_of_four_levels),
 		unit(virtualization_is_seen_only_where_it_was_asked_for),
+		unit(a_host_that_does_not_nest_refuses_in_words),
 		unit(no_processor_has_counters),
 		unit(topology_is_what_the_machine_says),
 		unit(the_highest_leaf_is_the_last_there_is),
