@@ -3,9 +3,10 @@
  * there, MSRs, hypercalls, the SynIC, string instructions, from a seeded generator, on two processors.
  *
  * On COM1 it says HK-READY, reads a line "SEED OPERATIONS", then says "HK n" now and again and at last
- * "HK-DONE n faults interrupts", and switches itself off. What ends a machine (reset, triple fault, INIT, ...)
- * it does seldom: whoever looks on starts it anew with another seed. A stray write can hit the kernel itself;
- * that, too, looks like a reset or a hang.
+ * "HK-DONE", with operations, faults and interrupts of each processor, and switches itself off. Seed 0:
+ * reports panics instead. What ends a machine (reset, triple fault, INIT, ...) it does seldom: whoever looks
+ * on starts it anew with another seed. A stray write can hit the kernel itself; that, too, looks like a reset
+ * or a hang.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,8 +50,10 @@ cpu_self(void)
 }
 
 /* Instructions that may fault: then whatever they were to give is undefined. */
-#define GUARDED(c, op, out, ...) \
-	__asm__ volatile(WORD_MOV " $1f, %[at]\n\t" op "\n1:\t" WORD_MOV " $0, %[at]" : [at] "+m"((c)->recover) out : __VA_ARGS__ : CLOBBERED)
+#define GUARDED(c, op, out, ...)                                                      \
+	__asm__ volatile(WORD_MOV " $1f, %[at]\n\t" op "\n1:\t" WORD_MOV " $0, %[at]" \
+			 : [at] "+m"((c)->recover)out:__VA_ARGS__                     \
+			 : CLOBBERED)
 #define OUT(...) , __VA_ARGS__
 
 /* --- random numbers ------------------------------------------------------------------------------------ */
@@ -113,7 +116,8 @@ static uint64_t
 address(struct cpu *c)
 {
 	static const uint32_t places[] = { 0xa0000, 0xe0000, 0x04000000, 0x80000000, 0xbffff000, 0xc0000000,
-		0xe0000000, 0xf0000000, 0xf7fff000, 0xfec00000, 0xfee00000, 0xfeffc000, 0xff000000, 0xfffff000 };
+		0xe0000000, 0xf0000000, 0xf7fff000, 0xfec00000, 0xfee00000, 0xfeffc000, 0xff000000,
+		0xfffff000 };
 
 	switch (below(c, 10)) {
 	case 0:
@@ -132,8 +136,8 @@ address(struct cpu *c)
 static unsigned long
 hole(struct cpu *c)
 {
-	static const uint32_t windows[] = { 0x04000000, 0x80000000, 0xc0000000, 0xe0000000, 0xf0000000, 0xf7ff0000,
-		0xfec00000, 0xfed00000, 0xfee00000, 0xfeff0000, 0xff000000, 0xfffe0000 };
+	static const uint32_t windows[] = { 0x04000000, 0x80000000, 0xc0000000, 0xe0000000, 0xf0000000,
+		0xf7ff0000, 0xfec00000, 0xfed00000, 0xfee00000, 0xfeff0000, 0xff000000, 0xfffe0000 };
 	uint32_t window = windows[below(c, sizeof(windows) / sizeof(windows[0]))];
 
 #ifdef __x86_64__
@@ -145,7 +149,8 @@ hole(struct cpu *c)
 	return (window & 0xffffff00) == 0xfee00300 ? 0xfee00020 : window;
 }
 
-/* --- the console ------------------------------------------------------------------------------------------- */
+/* --- the console -------------------------------------------------------------------------------------------
+ */
 
 static void
 outb(uint16_t port, uint8_t v)
@@ -208,15 +213,17 @@ read_number(void)
 	}
 }
 
-/* --- what is tried -------------------------------------------------------------------------------------------- */
+/* --- what is tried
+ * -------------------------------------------------------------------------------------------- */
 
 static uint16_t
 port(struct cpu *c)
 {
-	static const uint16_t known[] = { 0x20, 0x40, 0x60, 0x70, 0x80, 0x90, 0xa0, 0x2f8, 0x3f8, 0x400, 0x404, 0x408,
-		0x40c, 0x4d0, 0xcf8, 0xcfc, 0xfff8 };
+	static const uint16_t known[] = { 0x20, 0x40, 0x60, 0x70, 0x80, 0x90, 0xa0, 0x2f8, 0x3f8, 0x400,
+		0x404, 0x408, 0x40c, 0x4d0, 0xcf8, 0xcfc, 0xfff8 };
 
-	return (uint16_t)(below(c, 3) ? known[below(c, sizeof(known) / sizeof(known[0]))] + below(c, 8) : rnd(c));
+	return (
+	    uint16_t)(below(c, 3) ? known[below(c, sizeof(known) / sizeof(known[0]))] + below(c, 8) : rnd(c));
 }
 
 /* Whether writing there can end the machine. */
@@ -266,7 +273,8 @@ try_port(struct cpu *c)
 static void
 try_string(struct cpu *c)
 {
-	unsigned long at = below(c, 8) ? SCRATCH + below(c, 0x100000) : hole(c), n = below(c, below(c, 16) ? 40 : 3000);
+	unsigned long at = below(c, 8) ? SCRATCH + below(c, 0x100000) : hole(c),
+		      n = below(c, below(c, 16) ? 40 : 3000);
 	uint16_t p = port(c);
 	bool down = below(c, 4) == 0;
 
@@ -297,7 +305,8 @@ try_string(struct cpu *c)
 static void
 try_hole(struct cpu *c)
 {
-	unsigned long at = hole(c), other = rnd(c) & 1 ? hole(c) : SCRATCH + below(c, 0x100000), n = below(c, 20);
+	unsigned long at = hole(c), other = rnd(c) & 1 ? hole(c) : SCRATCH + below(c, 0x100000),
+		      n = below(c, 20);
 	unsigned long v = (unsigned long)value(c);
 
 	switch (below(c, 14)) {
@@ -348,10 +357,11 @@ try_hole(struct cpu *c)
 static uint32_t
 msr(struct cpu *c)
 {
-	static const uint32_t some[] = { 0x10, 0x17, 0x1b, 0x3a, 0x3b, 0x48, 0x49, 0x79, 0x8b, 0xce, 0xfe, 0x10a, 0x122,
-		0x140, 0x174, 0x179, 0x17a, 0x186, 0x199, 0x1a0, 0x1d9, 0x200, 0x250, 0x277, 0x2ff, 0x345, 0x38f, 0x3f1,
-		0x480, 0x570, 0x6e0, 0x830, 0xda0, 0x4b564d00, 0x4b564d02, 0x4b564d04, 0xc0000102, 0xc0000103, 0xc001001f,
-		0xc0010015, 0xc0010112, 0xc0010117, 0xc0010141, 0xc0011020 };
+	static const uint32_t some[] = { 0x10, 0x17, 0x1b, 0x3a, 0x3b, 0x48, 0x49, 0x79, 0x8b, 0xce, 0xfe,
+		0x10a, 0x122, 0x140, 0x174, 0x179, 0x17a, 0x186, 0x199, 0x1a0, 0x1d9, 0x200, 0x250, 0x277,
+		0x2ff, 0x345, 0x38f, 0x3f1, 0x480, 0x570, 0x6e0, 0x830, 0xda0, 0x4b564d00, 0x4b564d02,
+		0x4b564d04, 0xc0000102, 0xc0000103, 0xc001001f, 0xc0010015, 0xc0010112, 0xc0010117,
+		0xc0010141, 0xc0011020 };
 
 	switch (below(c, 8)) {
 	case 0:
@@ -398,6 +408,8 @@ try_msr(struct cpu *c)
 static void
 set_up_synic(struct cpu *c)
 {
+	GUARDED(c, "movl $0x1ff, (%[p])", , [p] "r"(0xfee000f0ul));
+	write_msr(c, 0x80f, 0x1ff);
 	write_msr(c, 0x40000000, 1 + rnd(c));
 	write_msr(c, 0x40000001, (SCRATCH + 0x1000 * below(c, 64)) | 1);
 	write_msr(c, 0x40000080, 1);
@@ -411,8 +423,8 @@ set_up_synic(struct cpu *c)
 static void
 try_hypercall(struct cpu *c)
 {
-	static const uint16_t codes[] = { 0x02, 0x03, 0x08, 0x0b, 0x13, 0x14, 0x15, 0x40, 0x41, 0x5c, 0x5d, 0x69, 0x6a,
-		0x6b, 0x7c, 0xaf, 0xb0 };
+	static const uint16_t codes[] = { 0x02, 0x03, 0x08, 0x0b, 0x13, 0x14, 0x15, 0x40, 0x41, 0x5c, 0x5d,
+		0x69, 0x6a, 0x6b, 0x7c, 0xaf, 0xb0 };
 	uint64_t input = codes[below(c, sizeof(codes) / sizeof(codes[0]))], in, out;
 	unsigned long result = 0;
 
@@ -427,18 +439,22 @@ try_hypercall(struct cpu *c)
 		((volatile uint32_t *)(unsigned long)in)[i] = (uint32_t)value(c);
 #ifdef __x86_64__
 	if (c->amd)
-		GUARDED(c, "mov %[o], %%r8\n\tvmmcall", OUT("+c"(input), "+d"(in), "+a"(result)), [o] "r"(out));
+		GUARDED(
+		    c, "mov %[o], %%r8\n\tvmmcall", OUT("+c"(input), "+d"(in), "+a"(result)), [o] "r"(out));
 	else
-		GUARDED(c, "mov %[o], %%r8\n\tvmcall", OUT("+c"(input), "+d"(in), "+a"(result)), [o] "r"(out));
+		GUARDED(
+		    c, "mov %[o], %%r8\n\tvmcall", OUT("+c"(input), "+d"(in), "+a"(result)), [o] "r"(out));
 #else
 	{
 		uint32_t d = (uint32_t)(input >> 32), cx = (uint32_t)in;
 
 		result = (uint32_t)input;
 		if (c->amd)
-			GUARDED(c, "vmmcall", OUT("+a"(result), "+d"(d), "+c"(cx)), "b"((uint32_t)(in >> 32)), "S"((uint32_t)out), "D"((uint32_t)(out >> 32)));
+			GUARDED(c, "vmmcall", OUT("+a"(result), "+d"(d), "+c"(cx)), "b"((uint32_t)(in >> 32)),
+			    "S"((uint32_t)out), "D"((uint32_t)(out >> 32)));
 		else
-			GUARDED(c, "vmcall", OUT("+a"(result), "+d"(d), "+c"(cx)), "b"((uint32_t)(in >> 32)), "S"((uint32_t)out), "D"((uint32_t)(out >> 32)));
+			GUARDED(c, "vmcall", OUT("+a"(result), "+d"(d), "+c"(cx)), "b"((uint32_t)(in >> 32)),
+			    "S"((uint32_t)out), "D"((uint32_t)(out >> 32)));
 	}
 #endif
 }
@@ -522,8 +538,8 @@ seldom(struct cpu *c)
 static void
 operation(struct cpu *c)
 {
-	static void (*const tries[])(struct cpu *) = { try_port, try_port, try_port, try_string, try_hole, try_hole,
-		try_msr, try_msr, try_hypercall, try_hypercall, try_instruction };
+	static void (*const tries[])(struct cpu *) = { try_port, try_port, try_port, try_string, try_hole,
+		try_hole, try_msr, try_msr, try_hypercall, try_hypercall, try_instruction };
 
 	if (below(c, 200) == 0)
 		set_up_synic(c);
@@ -533,7 +549,8 @@ operation(struct cpu *c)
 	operations[c->number]++;
 }
 
-/* --- start and end ---------------------------------------------------------------------------------------------- */
+/* --- start and end
+ * ---------------------------------------------------------------------------------------------- */
 
 void
 kernel_fatal(unsigned long vector, unsigned long at)
@@ -564,11 +581,12 @@ fill_idt(void)
 static void
 start_second(struct cpu *c)
 {
-	static const uint32_t commands[] = { 0xc4500, 0xc4608, 0xc4608 }; /* to all but itself: INIT, start at 0x8000 */
+	static const uint32_t commands[] = { 0xc4500, 0xc4608,
+		0xc4608 }; /* to all but itself: INIT, start at 0x8000 */
 
 	for (unsigned i = 0; i < 3; i++) {
 		*(volatile uint32_t *)0xfee00300ul = commands[i];
-		for (unsigned k = 0; k < 200000 && !second_up; k++)
+		for (unsigned k = 0; k < (i == 2 ? 50000000 : 200000) && !second_up; k++)
 			__asm__ volatile("pause");
 	}
 	(void)c;
@@ -602,6 +620,27 @@ init_cpu(struct cpu *c, unsigned number)
 	c->amd = b == 0x68747541;
 }
 
+/* KVM's own interface is not announced: it must not be there. */
+static bool
+sees_kvm(struct cpu *c)
+{
+	uint32_t a, d;
+	unsigned long before = c->faults;
+
+	GUARDED(c, "rdmsr", OUT("=a"(a), "=d"(d)), "c"(0x4b564d01));
+	return c->faults == before;
+}
+
+static void
+report_panics(struct cpu *c, uint32_t n)
+{
+	write_msr(c, 0x40000103, SCRATCH);
+	write_msr(c, 0x40000104, 4096);
+	for (operations[0] = 0; operations[0] < n; operations[0]++)
+		write_msr(c, 0x40000105, 3ull << 62);
+	power_off();
+}
+
 static volatile uint32_t the_seed;
 
 void
@@ -623,8 +662,11 @@ kernel_main(unsigned number)
 	fill_idt();
 	start_second(c);
 	console_sane();
-	say(second_up ? "\nHK-READY 2\n" : "\nHK-READY 1\n");
+	say(second_up ? "\nHK-READY 2" : "\nHK-READY 1");
+	say(sees_kvm(c) ? " kvm\n" : "\n");
 	wanted = read_number();
+	if (wanted == 0)
+		report_panics(c, read_number());
 	seed(c, wanted);
 	the_seed = wanted | 1;
 	wanted = read_number();
