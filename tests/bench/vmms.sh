@@ -1,53 +1,38 @@
-# vmms.sh - how each VMM is started, sourced by the L1 init (busybox sh).
-# One function a VMM: vmm_NAME. It calls `go` with the whole command line.
-# Set for it: TEST (boot first disk net burst), MEM (MiB), KERNEL, INITRD,
-# APPEND (kernel command line), DISK (raw file). The tap is tap0, made already.
-# To add a VMM, add a function here, put its binary in EXTRA_DIR (see README)
-# and name it in VMMS.
+# vmms.sh - how each monitor is started, sourced by l1-init (busybox sh). One function each, vmm_NAME, which
+# calls `go` with the whole command line. The guest's first serial port must come out on standard output.
+# Set for it: TEST, MEMORY (MiB), KERNEL, INITRD, APPEND, DISK (a raw file). The tap, tap0, is made already.
+# shellcheck shell=sh disable=SC2086
 
-Q="qemu-system-x86_64 -accel kvm -cpu host -nodefaults -no-user-config -display none -serial stdio -no-reboot"
-QB="-drive if=none,id=d,file=$DISK,format=raw,cache=writeback,aio=threads"
-QN="-netdev tap,id=n,ifname=tap0,script=no,downscript=no"
+qemu="qemu-system-x86_64 -accel kvm -cpu host -nodefaults -no-user-config -display none -serial stdio -no-reboot"
+file="if=none,id=d,file=$DISK,format=raw,cache=writeback"
+tap="tap,id=n,ifname=tap0,script=no,downscript=no"
 
 vmm_qemu_pc() {
 	case $TEST in
-	disk) X="$QB -device virtio-blk-pci,drive=d" ;;
-	net) X="$QN,vhost=off -device virtio-net-pci,netdev=n,romfile=" ;;
-	*) X= ;;
+	disk) set -- -drive $file,aio=threads -device virtio-blk-pci,drive=d ;;
+	net) set -- -netdev $tap,vhost=off -device virtio-net-pci,netdev=n,romfile= ;;
 	esac
-	go $Q -M pc -m $MEM -kernel $KERNEL -initrd $INITRD -append "$APPEND" $X
+	go $qemu -M pc -m $MEMORY -kernel $KERNEL -initrd $INITRD -append "$APPEND" "$@"
 }
 
-# the best that Debian's QEMU does: I/O thread and io_uring, vhost in the kernel
-vmm_qemu_pc_tuned() {
+# The best that Debian's QEMU does for devices: a thread for I/O and io_uring, the network in the kernel.
+vmm_qemu_q35() {
 	case $TEST in
-	disk) X="-object iothread,id=io -drive if=none,id=d,file=$DISK,format=raw,cache=writeback,aio=io_uring -device virtio-blk-pci,drive=d,iothread=io" ;;
-	net) X="$QN,vhost=on -device virtio-net-pci,netdev=n,romfile=" ;;
-	*) X= ;;
+	disk) set -- -object iothread,id=io -drive $file,aio=io_uring -device virtio-blk-pci,drive=d,iothread=io ;;
+	net) set -- -netdev $tap,vhost=on -device virtio-net-pci,netdev=n,romfile= ;;
 	esac
-	go $Q -M q35 -m $MEM -kernel $KERNEL -initrd $INITRD -append "$APPEND" $X
+	go $qemu -M q35 -m $MEMORY -kernel $KERNEL -initrd $INITRD -append "$APPEND" "$@"
 }
 
 vmm_qemu_microvm() {
 	case $TEST in
-	disk) X="$QB -device virtio-blk-device,drive=d" ;;
-	net) X="$QN,vhost=off -device virtio-net-device,netdev=n" ;;
-	*) X= ;;
+	disk) set -- -drive $file,aio=threads -device virtio-blk-device,drive=d ;;
+	net) set -- -netdev $tap,vhost=off -device virtio-net-device,netdev=n ;;
 	esac
-	go $Q -M microvm,rtc=on,pit=off,pic=off -global virtio-mmio.force-legacy=false \
-		-m $MEM -kernel $KERNEL -initrd $INITRD -append "$APPEND" $X
-}
-
-# lkvm: only where a binary was put in EXTRA_DIR by hand
-vmm_kvmtool() {
-	case $TEST in
-	disk) X="-d $DISK" ;;
-	net) X="-n mode=tap,tapif=tap0,vhost=${VHOST:-0}" ;;
-	*) X= ;;
-	esac
-	go lkvm run -c 1 -m $MEM -k $KERNEL -i $INITRD -p "$APPEND" --console serial --name vm$$ $X
+	go $qemu -M microvm,rtc=on,pit=off,pic=off -global virtio-mmio.force-legacy=false \
+		-m $MEMORY -kernel $KERNEL -initrd $INITRD -append "$APPEND" "$@"
 }
 
 vmm_freehold() {
-	go fh-start /usr/local/bin/fh-worker $MEM $KERNEL $INITRD "$APPEND"
+	go fh-start /bin/fh-worker $MEMORY $KERNEL $INITRD "$APPEND"
 }
