@@ -104,6 +104,24 @@ show_region(struct partition *p, const struct gmem_region *r, struct err *e)
 	return 0;
 }
 
+/*
+ * What processors see in system management mode: the first MiB, where that mode begins. We have no use for
+ * the mode, but a guest can send itself the interrupt that leads there, and KVM gives up for good a machine
+ * without memory to save the processor's state in. What is above is not there for it.
+ */
+static int
+show_management_memory(struct partition *p, struct err *e)
+{
+	const struct gmem_region *low = gmem_region(p->mem, 0);
+	struct kvm_userspace_memory_region slot = {
+		.slot = 1u << 16, .memory_size = MIB, .userspace_addr = (uint64_t)(uintptr_t)low->host
+	};
+
+	if (ioctl(p->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MULTI_ADDRESS_SPACE) < 2)
+		return 0; /* a KVM without that mode */
+	return ioctl(p->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? err_sys(e, "management memory") : 0;
+}
+
 static int
 add_region(struct partition *p, uint64_t gpa, uint64_t len, struct err *e)
 {
@@ -124,6 +142,8 @@ make_memory(struct partition *p, struct err *e)
 		rc = add_region(p, 0, p->map.low_ram, e);
 	if (rc == 0 && p->map.high_ram)
 		rc = add_region(p, MAP_HIGH_RAM, p->map.high_ram, e);
+	if (rc == 0)
+		rc = show_management_memory(p, e);
 	return rc;
 }
 

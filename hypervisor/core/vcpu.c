@@ -327,7 +327,10 @@ vcpu_new(struct vcpu *v, struct partition *p, unsigned index, struct err *e)
 		v->run = NULL;
 		return err_sys(e, "processor %u: mmap", index);
 	}
-	if (enable_cap(v->fd, KVM_CAP_HYPERV_ENFORCE_CPUID, 1) < 0 || set_cpuid(v) < 0)
+	/* What CPUID does not announce is not there either: neither more of Hyper-V nor KVM's own interface.
+	 */
+	if (enable_cap(v->fd, KVM_CAP_HYPERV_ENFORCE_CPUID, 1) < 0 ||
+	    enable_cap(v->fd, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1) < 0 || set_cpuid(v) < 0)
 		return err_sys(e, "processor %u: CPUID", index);
 	if (enable_cap(v->fd, KVM_CAP_HYPERV_SYNIC2, 0) < 0)
 		return err_sys(e, "processor %u: SynIC", index);

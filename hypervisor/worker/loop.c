@@ -6,20 +6,36 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "hypervisor/worker/worker.h"
 #include "lib/log.h"
 
 enum { SLOT_CONTROL, SLOT_WAKE, SLOT_TIMER, SLOT_CONSOLE, SLOTS = SLOT_CONSOLE + MACHINE_COM_PORTS };
 
+/* Whether one more panic may be told, and not only counted. */
+static bool
+may_tell(struct worker *w)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	w->panic_rate.burst = 10;
+	w->panic_rate.per_s = 1;
+	return rate_take(&w->panic_rate, (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec);
+}
+
 static void
 tell_panic(struct worker *w)
 {
 	struct hv_crash c;
-	json_t *text, *numbers = json_array();
+	json_t *text, *numbers;
 	char hex[24];
 
 	w->panics++;
+	if (!may_tell(w))
+		return;
+	numbers = json_array();
 	pthread_mutex_lock(&w->p->crash_lock);
 	c = w->p->crash;
 	text = json_string(w->p->panic);
@@ -28,7 +44,7 @@ tell_panic(struct worker *w)
 		snprintf(hex, sizeof(hex), "0x%llx", (unsigned long long)c.p[i]);
 		json_array_append_new(numbers, json_string(hex));
 	}
-	log_msg(LOG_WARN, "%s: the guest reports a panic", w->machine.name);
+	log_once(&w->told_panic, LOG_WARN, "%s: the guest reports a panic", w->machine.name);
 	control_event(w->control, "panic", json_pack("{s:o, s:o}", "Text", text, "Parameters", numbers));
 }
 

@@ -7,6 +7,7 @@
 #ifndef HYPERVISOR_WORKER_WORKER_H
 #define HYPERVISOR_WORKER_WORKER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "hypervisor/core/machine.h"
@@ -14,6 +15,7 @@
 #include "hypervisor/worker/console.h"
 #include "lib/control.h"
 #include "lib/err.h"
+#include "lib/rate.h"
 
 enum machine_state {
 	STATE_NONE, /* nothing was created yet */
@@ -33,6 +35,8 @@ struct worker {
 	enum machine_state state;
 	char reason[240]; /* why it is in that state, for people; may be empty */
 	uint64_t resets, panics;
+	struct rate panic_rate; /* of telling them: a guest may report any number */
+	atomic_int told_panic;  /* log_once */
 	struct console console[MACHINE_COM_PORTS];
 	bool quit;
 };
