@@ -16,6 +16,7 @@ enum {
 	OFF_CONTROL = 1,
 	OFF_PORT_92 = 4,
 	OFF_KEYBOARD = 5,
+	OFF_PORT_61 = 6,
 
 	/* Reset control register (Intel PIIX3 datasheet 2.5.4, later chipsets alike). */
 	CONTROL_SYSTEM = 1 << 1, /* hard instead of soft; both restart the machine here */
@@ -25,6 +26,10 @@ enum {
 	/* System control port A (IBM PS/2 technical reference). */
 	PORT_92_FAST_RESET = 1 << 0,
 	PORT_92_A20 = 1 << 1, /* reads as set: address line 20 is never masked */
+
+	/* System control port B. Its upper bits are why there was an NMI: a bus that does not exist has no
+	 * errors, or every NMI would be taken for one. */
+	PORT_61_TIMER_OUT = 1 << 5, /* reads as set: nobody waits for a timer that is not there */
 
 	/* Keyboard controller command: pulse output line 0, which is the processor's reset. */
 	KEYBOARD_PULSE_RESET = 0xfe,
@@ -45,6 +50,8 @@ reset_read(struct device *dev, uint32_t off, unsigned size)
 		return r->control;
 	if (off == OFF_PORT_92)
 		return PORT_92_A20;
+	if (off == OFF_PORT_61)
+		return PORT_61_TIMER_OUT;
 	return UINT32_MAX; /* as if nobody were there: no driver may take us for a keyboard controller or PCI
 			    */
 }
@@ -130,6 +137,7 @@ reset_attach(struct device *dev, struct bus *b)
 		{ PORT_RESET - OFF_CONTROL, 4, OFF_PCI_ADDRESS },
 		{ 0x92, 1, OFF_PORT_92 },
 		{ 0x64, 1, OFF_KEYBOARD },
+		{ 0x61, 1, OFF_PORT_61 },
 	};
 	int rc = 0;
 

@@ -1,6 +1,7 @@
 /*
  * hypervisor/chipset/reset.h - the ports through which PC operating systems restart their machine:
- * reset control (0xcf9), system control port A (0x92), the keyboard controller's pulse (0x64).
+ * reset control (0xcf9), system control port A (0x92), the keyboard controller's pulse (0x64); and
+ * control port B (0x61), which says that no NMI came from a bus.
  *
  * Control thread.
  */

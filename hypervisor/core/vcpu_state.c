@@ -50,6 +50,26 @@ static const uint32_t first_msrs[] = {
 	0x40000080, 0x40000082, 0x40000083, /* SynIC control, event page, message page */
 };
 
+/* What KVM_GET_MSR_INDEX_LIST leaves out, or stands for by its first one alone. Timers come last: a count
+ * means nothing before its configuration, the SynIC and the clock. */
+static const struct {
+	uint32_t first, n;
+} unlisted_msrs[] = {
+	{ 0x200, 16 }, { 0x250, 1 }, { 0x258, 2 }, { 0x268, 8 }, { 0x2ff, 1 }, /* MTRRs */
+	{ 0x40000090, 16 },                                                    /* SINT 0-15 */
+	{ 0x400000b0, 8 }, /* synthetic timers: configuration, count, four times */
+};
+enum { UNLISTED = sizeof(unlisted_msrs) / sizeof(unlisted_msrs[0]) };
+
+static bool
+is_unlisted(uint32_t msr)
+{
+	for (size_t i = 0; i < UNLISTED; i++)
+		if (msr - unlisted_msrs[i].first < unlisted_msrs[i].n)
+			return true;
+	return false;
+}
+
 /* Not carried as an MSR: the TSC goes by its offset, reference time by the partition's clock. */
 static bool
 carried_elsewhere(uint32_t msr)
@@ -146,8 +166,12 @@ list_msrs(const struct vcpu *v, struct msrs *m)
 	for (size_t i = 0; i < sizeof(first_msrs) / sizeof(first_msrs[0]); i++)
 		m->e[n++].index = first_msrs[i];
 	for (uint32_t i = 0; i < list.head.nmsrs && n < MSRS_MAX; i++)
-		if (!is_first(list.index[i]) && !carried_elsewhere(list.index[i]))
+		if (!is_first(list.index[i]) && !is_unlisted(list.index[i]) &&
+		    !carried_elsewhere(list.index[i]))
 			m->e[n++].index = list.index[i];
+	for (size_t i = 0; i < UNLISTED; i++)
+		for (uint32_t k = 0; k < unlisted_msrs[i].n && n < MSRS_MAX; k++)
+			m->e[n++].index = unlisted_msrs[i].first + k;
 	return n;
 }
 

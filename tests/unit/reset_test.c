@@ -44,6 +44,16 @@ restarts(struct fixture *x, uint16_t port, unsigned size, uint32_t v)
 }
 
 static void
+no_bus_is_to_blame_for_an_nmi(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(in8(&x->f, 0x61) & 0xc0, 0);
+	assert_false(restarts(x, 0x61, 1, 0xff));
+	assert_int_equal(in8(&x->f, 0x61) & 0xc0, 0);
+}
+
+static void
 reset_control_acts_on_the_processor_bit(void **state)
 {
 	struct fixture *x = *state;
@@ -142,6 +152,7 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		unit(no_bus_is_to_blame_for_an_nmi),
 		unit(reset_control_acts_on_the_processor_bit),
 		unit(a_probe_for_pci_does_not_restart),
 		unit(port_92_restarts_by_its_lowest_bit_and_a20_is_open),
