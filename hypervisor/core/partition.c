@@ -356,11 +356,15 @@ partition_free(struct partition *p)
 static int
 to_power_on(struct partition *p, struct err *e)
 {
+	int rc = 0;
+
 	for (unsigned i = 0; i < p->devices; i++)
 		device_reset(p->device[i]);
 	memset(&p->crash, 0, sizeof(p->crash));
 	gmem_discard(p->mem); /* memory loses its content, and the host has it back */
-	return partition_restore_power_on(p, e);
+	for (unsigned i = 0; rc == 0 && i < p->vcpus; i++)
+		rc = vcpu_renew_paging(&p->vcpu[i], e);
+	return rc < 0 ? rc : partition_restore_power_on(p, e);
 }
 
 int

@@ -354,6 +354,7 @@ enum {
 	CR0_PE = 1,
 	CR0_ET = 1 << 4,
 	CR0_NE = 1 << 5,
+	CR0_WP = 1 << 16,
 	CR4_PAE = 1 << 5,
 	EFER_LME = 1 << 8,
 	EFER_LMA = 1 << 10
@@ -372,6 +373,24 @@ flat_segment(uint16_t selector, uint8_t type, bool code64)
 		.g = 1,
 		.l = code64,
 		.db = !code64 };
+}
+
+/*
+ * KVM on AMD clears a processor's control block at a triple fault, and loads the root of its nested page
+ * tables again only when something about paging changes. A processor that had paging off would go on with
+ * host page 0 as its page tables: without end it would fault and get nowhere. So something changes.
+ */
+int
+vcpu_renew_paging(struct vcpu *v, struct err *e)
+{
+	struct kvm_sregs s;
+
+	if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
+		return err_sys(e, "processor %u: KVM_GET_SREGS", v->index);
+	s.cr0 ^= CR0_WP;
+	if (ioctl(v->fd, KVM_SET_SREGS, &s) < 0)
+		return err_sys(e, "processor %u: KVM_SET_SREGS", v->index);
+	return 0;
 }
 
 int

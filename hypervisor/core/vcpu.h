@@ -51,6 +51,9 @@ void vcpu_kick(struct vcpu *v);
 /* Signal handler for vcpu_kick: once a process, before any thread starts. */
 int vcpu_setup_signal(struct err *e);
 
+/* Before a stopped processor goes back to power-on: makes KVM load its nested page tables anew. Its state
+ * must be restored after it. */
+int vcpu_renew_paging(struct vcpu *v, struct err *e);
 /* Registers for the first instruction of a direct boot. Stopped processor at power-on state. */
 int vcpu_set_entry(struct vcpu *v, const struct boot_entry *entry, struct err *e);
 
