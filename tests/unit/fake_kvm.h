@@ -60,7 +60,8 @@ static struct fake_kvm {
 	uint64_t clock, tsc;
 	bool line[24];
 	unsigned regions;
-	struct kvm_userspace_memory_region region; /* the last one */
+	struct kvm_userspace_memory_region region;     /* the last one */
+	struct kvm_userspace_memory_region management; /* seen in system management mode */
 	uint32_t supported, hv;
 	struct kvm_cpuid_entry2 supported_cpuid[FAKE_CPUID], hv_cpuid[8];
 	/* What the test wants. */
@@ -211,7 +212,7 @@ fake_on_kvm(unsigned long request, uintptr_t arg)
 	case KVM_GET_API_VERSION:
 		return KVM_API_VERSION;
 	case KVM_CHECK_EXTENSION:
-		return arg == KVM_CAP_XSAVE2 ? 4096 : 1;
+		return arg == KVM_CAP_XSAVE2 ? 4096 : arg == KVM_CAP_MULTI_ADDRESS_SPACE ? 2 : 1;
 	case KVM_GET_VCPU_MMAP_SIZE:
 		return FAKE_RUN_LEN;
 	case KVM_GET_SUPPORTED_CPUID:
@@ -265,6 +266,10 @@ fake_on_vm(unsigned long request, uintptr_t arg)
 	case KVM_CREATE_VCPU:
 		return fake_new_vcpu();
 	case KVM_SET_USER_MEMORY_REGION:
+		if (((struct kvm_userspace_memory_region *)arg)->slot >> 16) {
+			fake_kvm.management = *(struct kvm_userspace_memory_region *)arg;
+			return 0;
+		}
 		fake_kvm.region = *(struct kvm_userspace_memory_region *)arg;
 		fake_kvm.regions++;
 		return 0;

@@ -326,6 +326,32 @@ reset_goes_back_to_power_on(void **state)
 	assert_int_equal(p->crash.p[0], 0);
 }
 
+/* KVM sets the paging of a processor up anew when CR0 changes, whatever was wrong with it. */
+static void
+reset_renews_the_paging_of_every_processor(void **state)
+{
+	uint64_t before[2];
+
+	(void)state;
+	assert_int_equal(partition_power_on(p, &e), 0);
+	for (unsigned i = 0; i < 2; i++)
+		before[i] = ((struct kvm_sregs *)fake_kvm.vcpu[i].state[1])->cr0;
+	assert_int_equal(partition_power_on(p, &e), 0);
+	/* Processor 0 got its first instruction's registers after it, and the fake has SREGS2 apart. */
+	assert_int_not_equal(((struct kvm_sregs *)fake_kvm.vcpu[1].state[1])->cr0, before[1]);
+	assert_int_equal(((struct kvm_sregs *)fake_kvm.vcpu[0].state[1])->cr0, before[0]);
+}
+
+static void
+system_management_mode_has_memory(void **state)
+{
+	(void)state;
+	assert_int_equal(fake_kvm.management.slot, 1 << 16);
+	assert_int_equal(fake_kvm.management.guest_phys_addr, 0);
+	assert_int_equal(fake_kvm.management.memory_size, 1 << 20);
+	assert_ptr_equal((void *)(uintptr_t)fake_kvm.management.userspace_addr, gmem_span(p->mem, 0, 1));
+}
+
 static void
 a_restored_machine_is_reset_to_power_on_too(void **state)
 {
@@ -626,7 +652,8 @@ main(void)
 		unit(it_goes_and_stops_as_often_as_one_likes), unit(every_bit_asked_is_taken_once),
 		unit(an_nmi_goes_to_every_processor),
 		unit(every_processor_has_its_own_ids_and_the_partition_those_of_the_first),
-		unit(reset_goes_back_to_power_on), unit(a_restored_machine_is_reset_to_power_on_too),
+		unit(reset_goes_back_to_power_on), unit(reset_renews_the_paging_of_every_processor),
+		unit(system_management_mode_has_memory), unit(a_restored_machine_is_reset_to_power_on_too),
 		unit(power_on_tells_why_it_failed_and_can_be_tried_again),
 		unit(added_memory_is_where_the_tables_say),
 		unit(added_memory_leaves_a_gap_above_memory_that_ends_anywhere),
