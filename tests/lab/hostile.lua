@@ -2,7 +2,7 @@
 -- hang, grow or fill its log, nor disturbs the machine beside it. hostile-long is the same with many more.
 
 local long = lab.variant == "long"
-local SEEDS, OPERATIONS = long and 400 or 5, long and 25000 or 10000
+local SEEDS, OPERATIONS = long and 200 or 5, long and 25000 or 10000
 local STUCK = 10 -- seconds without a word from the guest: it has hit itself
 
 -- Lines that the guest said since the last look.
@@ -22,7 +22,8 @@ local function answers(vm)
 	local from = fh.now()
 	local status = vm:call("status")
 	local took = fh.now() - from
-	lab.check(took < 1 * lab.slow, "status took %.1f s", took)
+	-- Three busy processors share the emulated one, and that one a busy host.
+	lab.check(took < (lab.emulated and 5 or 1) * lab.slow, "status took %.1f s", took)
 	return status, took
 end
 
