@@ -33,7 +33,7 @@ part() { # NAME SHARE COMMAND...
 		grep -v '^cc \|^clang \|^gcc ' "$log" | tail -n 150
 		echo "--- $name failed (exit status $rc); the whole of it: $log"
 	else
-		grep -E ' passed, |^SKIP|^NOT MET' "$log"
+		grep -E ' passed, |^SKIP|^NOT MET|AGAIN' "$log"
 	fi
 	if [ "$took" -gt "$share" ]; then
 		echo "--- $name took $took s, its share is $share s: make it faster or move tests to the long suite"
