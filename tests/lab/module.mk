@@ -29,7 +29,7 @@ HOSTILE := $(addprefix $B/lab/hostile,32 64)
 $(HOSTILE): $B/lab/hostile%: $(addprefix tests/lab/hostile/,entry.S kernel.c kernel.ld)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) -m$* -std=c17 -O2 -Wall -Wextra -Wshadow -Wconversion -Werror -ffreestanding -nostdlib -static -fno-pic -no-pie \
+	$(Q)$(CC) -m$* -std=c17 -O2 -Wall -Wextra -Wshadow -Wconversion -Werror -ffreestanding -nostdlib -static -fno-pic \
 		-fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone -mgeneral-regs-only \
 		-Wl,-T,tests/lab/hostile/kernel.ld,--build-id=none,-n -Wl,--no-warn-rwx-segments -o $@ $(filter %.S %.c,$^)
 
