@@ -167,7 +167,7 @@ emulator_fault() {
 show_l1() {
 	echo "--- the machine's own log, last lines ($1)"
 	grep -av '^alive' "$work/$1.log" 2>/dev/null | tail -n "${2:-40}" | tr -d '\r' | sed 's/^/L1| /'
-	sed 's/^/qemu| /' "$work/$1.err" 2>/dev/null | grep -v "doesn't support requested feature" || true
+	grep -v "doesn't support requested feature\|Unknown register" "$work/$1.err" 2>/dev/null | tail -n 20 | sed 's/^/emulator| /' || true
 }
 
 # --- scenarios ---------------------------------------------------------------------------------------
