@@ -8,6 +8,10 @@ local kernels = {
 	intel = { "cloud-6.12" },
 }
 
+-- A fault of 32-bit Linux 6.1 itself: with retpolines, its call of the hypercall page takes the address from the
+-- wrong place on the stack (`push 0xc(%esp)` behind a `call`), and the first TLB flush of two processors crashes it.
+local NO_RETPOLINE = "spectre_v2=off"
+
 -- What the guest's own log says of the enlightenments that it took into use.
 local function enlightened(r, processors)
 	lab.check(r.hyperv:find("Hypervisor detected: Microsoft Hyper%-V") or r.hyperv:find("Hyper%-V: privilege flags"),
@@ -27,7 +31,8 @@ local function boots(kernel, processors)
 		if kernel == "pae-6.1" and lab.emulated then
 			lab.skip("QEMU's emulated SVM goes astray in 32-bit guests before they page; see make lab-intel")
 		end
-		local vm = lab.start({ kernel = kernel, processors = processors, memory = 256, run = "report,warnings,poweroff" })
+		local vm = lab.start({ kernel = kernel, processors = processors, memory = 256, run = "report,warnings,poweroff",
+			append = kernel == "pae-6.1" and processors > 1 and NO_RETPOLINE or "" })
 		local version = vm:expect("FH%-INIT (%S+)", 60)
 		lab.equal(version .. "\n", lab.read("/guests/" .. kernel .. "/version"), "version")
 		local r = vm:report()
