@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "hypervisor/state/snap.h"
 #include "lib/err.h"
@@ -29,8 +30,8 @@ struct device_host {
 	void (*irq)(void *ctx, unsigned gsi, bool level);
 	/* Guest reference time in ns: continues over pause and save, never goes back. */
 	uint64_t (*now)(void *ctx);
-	/* Seconds since 1970 UTC of the machine's wall clock. */
-	int64_t (*wall)(void *ctx);
+	/* The machine's wall clock, since 1970 UTC; tv_nsec is 0 to 999999999. May be set, back or forth. */
+	struct timespec (*wall)(void *ctx);
 	void (*request)(void *ctx, enum guest_request what);
 	/*
 	 * Calls dev's expire op (device_expire) once when now() reaches ns; UINT64_MAX: never. One timer a

@@ -4,9 +4,13 @@
  *
  * Ops run with the lock held: accesses on a processor's thread, expire on the control thread.
  *
- * Nothing ticks. The time is the host's wall clock plus the offset that the guest made by setting
- * the clock, worked out when somebody looks; flags of register C that came due since the last look
- * are set then. The host's timer is armed only while an enabled interrupt waits for its moment.
+ * Nothing ticks. The time is the host's wall clock, to the nanosecond, plus the offset that the guest
+ * made by setting the clock, worked out when somebody looks; flags of register C that came due since the
+ * last look are set then. The host's timer is armed only while an enabled interrupt waits for its moment.
+ *
+ * An update takes no time here: all registers change at the second's edge. It is announced 244 us ahead,
+ * as the datasheet promises to whoever has seen UIP clear, and UIP falls at the edge. So a guest that asks
+ * for the time at any moment waits with a chance of 1 in 4000, and never long.
  */
 #include "hypervisor/chipset/rtc.h"
 
@@ -63,7 +67,8 @@ enum {
 };
 
 #define NS          1000000000ll
-#define UPDATING_NS 2228000 /* UIP goes up 244 us before an update of 1984 us (datasheet, table 5) */
+#define UPDATING_NS 244000 /* from UIP to the update (datasheet, table 5: t BUC) */
+#define SAME_NS     1000   /* moments that are no further apart are one: see is_armed */
 /* What the host's clock or a saved offset may be: beyond any date, far from the ends of int64_t. */
 #define SECONDS_MAX (1ll << 40)
 
@@ -72,13 +77,14 @@ struct rtc {
 	/* guest-visible */
 	uint8_t index;
 	uint8_t reg[RTC_NREGS]; /* those of time and date hold the clock while it stands still */
-	int64_t offset;         /* seconds from the host's wall clock to ours */
-	int64_t checked;        /* the second up to which flags have been raised */
-	/* the host's side */
-	int64_t second;   /* our time, in seconds since 1970 */
-	uint64_t began;   /* now() at which that second began */
-	uint64_t periods; /* of the periodic interrupt, since now() was 0 */
-	uint64_t armed;   /* what the host's timer is set to; 0: not known */
+	int64_t offset;         /* from the host's wall clock to ours: seconds ... */
+	uint32_t offset_ns;     /* ... and 0 to 999999999 ns more */
+	int64_t second;         /* our time since 1970, up to which flags have been raised */
+	/* the host's side, as of the last look */
+	struct timespec clock; /* wall clock plus offset: the divider counts its ns */
+	uint64_t seen;         /* now() */
+	uint64_t periods;      /* of the periodic interrupt, since now() was 0 */
+	uint64_t armed;        /* what the host's timer is set to; 0: not known */
 	bool irq;
 };
 
@@ -276,18 +282,23 @@ alarm_after(const struct rtc *r, int64_t t)
 
 /* --- the passing of time ----------------------------------------------------------------------- */
 
-static uint64_t
-now(const struct rtc *r)
+/* Wall clock first: a moment worked out from both is then rather late than early. */
+static void
+read_clocks(struct rtc *r)
 {
-	return r->dev.host->now(r->dev.host->ctx);
-}
+	const struct device_host *h = r->dev.host;
+	struct timespec t = h->wall(h->ctx);
 
-static int64_t
-wall(const struct rtc *r)
-{
-	int64_t t = r->dev.host->wall(r->dev.host->ctx);
-
-	return t < -SECONDS_MAX ? -SECONDS_MAX : t > SECONDS_MAX ? SECONDS_MAX : t;
+	if (t.tv_sec < -SECONDS_MAX || t.tv_sec > SECONDS_MAX)
+		t = (struct timespec){ .tv_sec = t.tv_sec < 0 ? -SECONDS_MAX : SECONDS_MAX };
+	t.tv_sec += r->offset;
+	t.tv_nsec += r->offset_ns;
+	if (t.tv_nsec >= NS) {
+		t.tv_sec++;
+		t.tv_nsec -= NS;
+	}
+	r->clock = t;
+	r->seen = h->now(h->ctx);
 }
 
 static bool
@@ -302,38 +313,30 @@ clock_runs(const struct rtc *r)
 	return divider_counts(r) && !(r->reg[REG_B] & B_SET);
 }
 
-/*
- * Our seconds follow now(), which is exact but knows no date; the host's wall clock knows the date
- * but not where its seconds begin. So we learn: found late, we let the running second end early
- * (but not before the guest has been warned by UIP); found early, we hold it until the wall clock
- * has come up; found elsewhere, the wall clock was set.
- */
+/* A wall clock that fell back by little, as it does at a leap second, is waited for: time stands. What is
+ * more is a clock that was set. */
 static void
 clock_follow(struct rtc *r)
 {
-	int64_t target = wall(r) + r->offset;
-	uint64_t t = now(r), passed = t - r->began;
-
-	r->second += (int64_t)(passed / NS);
-	passed %= NS;
-	if (r->second == target + 1)
-		passed = 0;
-	else if (r->second == target - 1 && passed < NS - UPDATING_NS)
-		passed = NS - UPDATING_NS;
-	else if (r->second < target - 1 || r->second > target) {
-		r->second = target;
-		passed = 0;
-	}
-	r->began = t - passed;
+	if (r->second != r->clock.tv_sec + 1)
+		r->second = r->clock.tv_sec;
 }
 
-/* Sets offset so that our clock shows t now; the running second began `passed` ns ago. */
+/* Our clock shows t from now on. Where in its second it is stays: that is the divider's. */
 static void
-clock_set(struct rtc *r, int64_t t, uint64_t passed)
+clock_set(struct rtc *r, int64_t t)
 {
-	r->offset = t - wall(r);
-	r->second = r->checked = t;
-	r->began = now(r) - passed;
+	r->offset += t - r->clock.tv_sec;
+	r->clock.tv_sec = r->second = t;
+}
+
+/* Out of reset the divider needs half a second to the first update (datasheet, "Divider Control"). The clock
+ * does not run yet: its seconds are set afterwards. */
+static void
+divider_start(struct rtc *r)
+{
+	r->offset_ns = (uint32_t)((r->offset_ns + NS + NS / 2 - r->clock.tv_nsec) % NS);
+	read_clocks(r);
 }
 
 static unsigned
@@ -349,7 +352,7 @@ periodic_ticks(const struct rtc *r) /* of the crystal; 0: off (datasheet, table 
 static uint64_t
 periods_now(const struct rtc *r)
 {
-	uint64_t t = now(r);
+	uint64_t t = r->seen;
 	unsigned ticks = periodic_ticks(r);
 
 	return ticks ? (t / NS * CRYSTAL_HZ + t % NS * CRYSTAL_HZ / NS) / ticks : 0;
@@ -368,20 +371,29 @@ next_period(const struct rtc *r)
 static void
 rtc_look(struct rtc *r)
 {
-	uint64_t periods = periods_now(r);
+	int64_t before = r->second;
+	uint64_t periods;
 
+	read_clocks(r);
+	periods = periods_now(r);
 	if (periods != r->periods)
 		r->reg[REG_C] |= C_PERIODIC;
 	r->periods = periods;
 	if (!clock_runs(r))
 		return;
 	clock_follow(r);
-	if (r->second > r->checked) {
+	if (r->second > before) {
 		r->reg[REG_C] |= C_UPDATE;
-		if (alarm_after(r, r->checked) <= r->second)
+		if (alarm_after(r, before) <= r->second)
 			r->reg[REG_C] |= C_ALARM;
 	}
-	r->checked = r->second;
+}
+
+/* When now() will be at the second `at` of our clock. */
+static uint64_t
+moment_of(const struct rtc *r, int64_t at)
+{
+	return r->seen + (uint64_t)((at - r->clock.tv_sec) * NS - r->clock.tv_nsec);
 }
 
 static uint64_t
@@ -399,9 +411,17 @@ rtc_due(const struct rtc *r)
 		next = r->second + 1;
 	else if (clock_runs(r) && (wanted & B_ALARM_IRQ))
 		next = alarm_after(r, r->second);
-	if (next != INT64_MAX && r->began + (uint64_t)(next - r->second) * NS < due)
-		due = r->began + (uint64_t)(next - r->second) * NS;
+	if (next != INT64_MAX && moment_of(r, next) < due)
+		due = moment_of(r, next);
 	return due;
+}
+
+/* The two clocks are not read at one instant, so the same second is due a few ns apart at each look. That is
+ * not worth a system call: a timer that comes early is set again. */
+static bool
+is_armed(const struct rtc *r, uint64_t due)
+{
+	return (due > r->armed ? due - r->armed : r->armed - due) <= SAME_NS;
 }
 
 static void
@@ -415,8 +435,9 @@ rtc_tell_host(struct rtc *r)
 		h->irq(h->ctx, IRQ_RTC, irq);
 	r->irq = irq;
 	due = rtc_due(r);
-	if (due != r->armed)
-		h->timer(h->ctx, &r->dev, due);
+	if (is_armed(r, due))
+		return;
+	h->timer(h->ctx, &r->dev, due);
 	r->armed = due;
 }
 
@@ -431,10 +452,12 @@ write_control(struct rtc *r, unsigned reg, uint8_t v)
 	r->reg[reg] = v;
 	if (r->reg[REG_B] & B_SET)
 		r->reg[REG_B] &= (uint8_t)~B_UPDATE_IRQ;
+	if (!counted && divider_counts(r))
+		divider_start(r);
 	if (ran && !clock_runs(r))
 		clock_to_registers(r);
-	else if (!ran && clock_runs(r)) /* out of reset the divider needs half a second to the first update */
-		clock_set(r, clock_from_registers(r), counted ? (now(r) - r->began) % NS : NS / 2);
+	else if (!ran && clock_runs(r))
+		clock_set(r, clock_from_registers(r));
 	r->periods = periods_now(r);
 }
 
@@ -445,7 +468,7 @@ write_clock(struct rtc *r, unsigned reg, uint8_t v)
 		clock_to_registers(r);
 	r->reg[reg] = v;
 	if (clock_runs(r))
-		clock_set(r, clock_from_registers(r), (now(r) - r->began) % NS);
+		clock_set(r, clock_from_registers(r));
 }
 
 static void
@@ -464,7 +487,8 @@ write_register(struct rtc *r, unsigned reg, uint8_t v)
 static bool
 is_updating(const struct rtc *r)
 {
-	return clock_runs(r) && now(r) - r->began >= NS - UPDATING_NS;
+	/* Not while the wall clock is waited for: its next edge is no update. */
+	return clock_runs(r) && r->second == r->clock.tv_sec && r->clock.tv_nsec >= NS - UPDATING_NS;
 }
 
 static uint8_t
@@ -560,7 +584,8 @@ rtc_snap(struct device *dev, struct snap *s)
 	snap_u8(s, "index", &r->index, RTC_NREGS - 1);
 	snap_bytes(s, "registers", r->reg, sizeof(r->reg));
 	snap_seconds(s, "offset", &r->offset, 2 * SECONDS_MAX);
-	snap_seconds(s, "checked", &r->checked, 4 * SECONDS_MAX);
+	snap_u32(s, "offset ns", &r->offset_ns, NS - 1);
+	snap_seconds(s, "second", &r->second, 4 * SECONDS_MAX);
 	snap_check(s, !(r->reg[REG_A] & A_UPDATING), "register A", "UIP is set");
 	snap_check(s, !(r->reg[REG_B] & B_SET) || !(r->reg[REG_B] & B_UPDATE_IRQ), "register B",
 	    "SET and UIE are both set");
@@ -574,9 +599,8 @@ rtc_restored(struct device *dev)
 	struct rtc *r = (struct rtc *)dev;
 	const struct device_host *h = dev->host;
 
-	/* Begin at the last second seen, so that an alarm that came due meanwhile is noticed. */
-	r->second = r->checked;
-	r->began = now(r);
+	/* From the last second seen on, so that an alarm that came due meanwhile is noticed. */
+	read_clocks(r);
 	r->periods = periods_now(r);
 	rtc_look(r);
 	rtc_tell_host(r);
@@ -591,7 +615,7 @@ rtc_free(struct device *dev)
 
 static const struct device_ops rtc_ops = {
 	.name = "rtc",
-	.version = 1,
+	.version = 2, /* 1 counted the wall clock in whole seconds */
 	.width = 1,
 	.read = rtc_read,
 	.write = rtc_write,
@@ -614,7 +638,8 @@ rtc_new(const struct device_host *host, unsigned instance)
 	r->reg[REG_B] = B_24_HOURS;
 	r->reg[REG_D] = D_VALID;
 	r->armed = UINT64_MAX;
+	read_clocks(r);
+	r->second = r->clock.tv_sec;
 	r->periods = periods_now(r);
-	clock_set(r, wall(r), 0);
 	return &r->dev;
 }

@@ -36,11 +36,14 @@ host_now(void *ctx)
 	return partition_now(ctx);
 }
 
-static int64_t
+static struct timespec
 host_wall(void *ctx)
 {
+	struct timespec t;
+
 	(void)ctx;
-	return time(NULL);
+	clock_gettime(CLOCK_REALTIME, &t);
+	return t;
 }
 
 static void

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "hypervisor/chipset/bus.h"
 #include "hypervisor/chipset/device.h"
@@ -45,12 +46,13 @@ fake_now(void *ctx)
 	return ((struct fake_host *)ctx)->ns;
 }
 
-static inline int64_t
+static inline struct timespec
 fake_wall(void *ctx)
 {
 	struct fake_host *f = ctx;
+	uint64_t ns = f->ns + f->wall_ns;
 
-	return f->wall + (int64_t)((f->ns + f->wall_ns) / FAKE_SECOND);
+	return (struct timespec){ f->wall + (int64_t)(ns / FAKE_SECOND), (long)(ns % FAKE_SECOND) };
 }
 
 static inline void
