@@ -5,11 +5,12 @@
  * base + its file offset, so only the offset has to be chosen to agree with the GPA.
  *
  * Threads: a region is filled in, then published by the release store of `count`; readers load it with
- * acquire and take no lock. Bitmaps, once made, stay until gmem_free, so that a writer may still mark
- * a page after tracking was switched off.
+ * acquire and take no lock. Bitmaps of what is published stay until gmem_free, so that a writer may still
+ * mark a page after tracking was switched off.
  */
 #include "hypervisor/core/gmem.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -34,6 +35,7 @@ struct gmem {
 	struct gmem_region region[GMEM_MAX_REGIONS];
 	_Atomic uint64_t *dirty[GMEM_MAX_REGIONS]; /* one bit a page, or NULL before any tracking */
 	atomic_size_t count;
+	bool prepared; /* region[count] waits to be published */
 	atomic_bool tracking;
 };
 
@@ -192,12 +194,13 @@ make_bitmap(struct gmem *m, size_t i, struct err *e)
 }
 
 int
-gmem_add(struct gmem *m, uint64_t gpa, uint64_t len, const struct gmem_region **out, struct err *e)
+gmem_prepare(struct gmem *m, uint64_t gpa, uint64_t len, const struct gmem_region **out, struct err *e)
 {
 	size_t i = gmem_regions(m);
 	struct gmem_region *r;
 	int rc = check_new(m, gpa, len, e);
 
+	m->prepared = false;
 	if (rc < 0)
 		return rc;
 	r = &m->region[i];
@@ -205,17 +208,40 @@ gmem_add(struct gmem *m, uint64_t gpa, uint64_t len, const struct gmem_region **
 	r->len = len;
 	r->off = m->end + ((gpa - m->end) & (HUGE_PAGE - 1)); /* the next that agrees with gpa */
 	r->host = m->base + r->off;
+	free(m->dirty[i]); /* of one that was never published and may have been smaller */
+	m->dirty[i] = NULL;
 	rc = map_region(m, r, e);
 	if (rc == 0 && atomic_load(&m->tracking))
 		rc = make_bitmap(m, i, e);
 	if (rc < 0)
 		return rc;
-	m->end = r->off + len;
-	m->size += len;
-	atomic_store_explicit(&m->count, i + 1, memory_order_release);
+	m->prepared = true;
 	if (out != NULL)
 		*out = r;
 	return 0;
+}
+
+void
+gmem_publish(struct gmem *m)
+{
+	size_t i = gmem_regions(m);
+	const struct gmem_region *r = &m->region[i];
+
+	assert(m->prepared);
+	m->prepared = false;
+	m->end = r->off + r->len;
+	m->size += r->len;
+	atomic_store_explicit(&m->count, i + 1, memory_order_release);
+}
+
+int
+gmem_add(struct gmem *m, uint64_t gpa, uint64_t len, const struct gmem_region **out, struct err *e)
+{
+	int rc = gmem_prepare(m, gpa, len, out, e);
+
+	if (rc == 0)
+		gmem_publish(m);
+	return rc;
 }
 
 /* The region that holds gpa, and how many bytes it has from there on. */

@@ -7,8 +7,8 @@
  * byte is RAM. A guest may rewrite its memory at any moment: copy once, check the copy, use the copy.
  *
  * The kernel's dirty log does not see what the host writes, so every write through this door marks our
- * own bitmap while tracking is on. Any thread may read, write and mark; gmem_add and gmem_free and
- * the tracking switches are the control thread's. Regions are only ever added.
+ * own bitmap while tracking is on. Any thread may read, write and mark; gmem_prepare, gmem_publish, gmem_add,
+ * gmem_free and the tracking switches are the control thread's. Regions are only ever added.
  */
 #ifndef HYPERVISOR_CORE_GMEM_H
 #define HYPERVISOR_CORE_GMEM_H
@@ -34,7 +34,14 @@ struct gmem_region {
  * are required rather than transparent ones hoped for. */
 int gmem_new(struct gmem **out, uint64_t max, bool huge, struct err *e);
 void gmem_free(struct gmem *m);
-/* Makes RAM at gpa. Fails when it overlaps a region or exceeds `max`. *out: the new region. */
+/*
+ * Makes RAM at gpa, in two steps, so that somebody between them may refuse. gmem_prepare maps it; it fails
+ * when it overlaps a region or exceeds `max`. *out: the new region. gmem_publish makes RAM of what was
+ * prepared last. Until then no access finds it, and the next gmem_prepare takes its place.
+ */
+int gmem_prepare(struct gmem *m, uint64_t gpa, uint64_t len, const struct gmem_region **out, struct err *e);
+void gmem_publish(struct gmem *m);
+/* Both. */
 int gmem_add(struct gmem *m, uint64_t gpa, uint64_t len, const struct gmem_region **out, struct err *e);
 size_t gmem_regions(const struct gmem *m);
 const struct gmem_region *gmem_region(const struct gmem *m, size_t i);

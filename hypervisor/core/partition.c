@@ -122,13 +122,18 @@ show_management_memory(struct partition *p, struct err *e)
 	return ioctl(p->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? err_sys(e, "management memory") : 0;
 }
 
+/* RAM is only what KVM has agreed to: nothing is ever taken back from under a processor's thread. */
 static int
 add_region(struct partition *p, uint64_t gpa, uint64_t len, struct err *e)
 {
 	const struct gmem_region *r;
-	int rc = gmem_add(p->mem, gpa, len, &r, e);
+	int rc = gmem_prepare(p->mem, gpa, len, &r, e);
 
-	return rc < 0 ? rc : show_region(p, r, e);
+	if (rc == 0)
+		rc = show_region(p, r, e);
+	if (rc == 0)
+		gmem_publish(p->mem);
+	return rc;
 }
 
 static int

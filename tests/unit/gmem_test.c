@@ -288,6 +288,50 @@ nobody_can_shrink_it(void **state)
 }
 
 static void
+prepared_memory_is_ram_only_once_it_is_published(void **state)
+{
+	const struct gmem_region *r;
+	struct gmem *m = new_mem(8 * MIB);
+	char c;
+
+	(void)state;
+	assert_int_equal(gmem_add(m, 0, MIB, NULL, NULL), 0);
+	assert_int_equal(gmem_prepare(m, HIGH, MIB, &r, NULL), 0);
+	assert_int_equal(r->gpa, HIGH);
+	assert_int_equal(gmem_regions(m), 1);
+	assert_int_equal(gmem_size(m), MIB);
+	assert_int_equal(gmem_read(m, HIGH, &c, 1), -EFAULT);
+	gmem_publish(m);
+	assert_int_equal(gmem_size(m), 2 * MIB);
+	assert_int_equal(gmem_write(m, HIGH + MIB - 1, "x", 1), 0);
+	assert_int_equal(gmem_regions(m), 2);
+	gmem_free(m);
+}
+
+/* Without tracking, with it, and without again: a dirty bitmap of another size must not stay. */
+static void
+what_is_prepared_and_never_published_leaves_no_trace(void **state)
+{
+	struct gmem *m = new_mem(64 * MIB);
+	uint64_t bits[512];
+
+	(void)state;
+	for (uint64_t gpa = 0; gpa < 2 * GMEM_MAX_REGIONS * MIB; gpa += MIB)
+		assert_int_equal(gmem_prepare(m, gpa, 64 * MIB, NULL, NULL), 0);
+	assert_int_equal(gmem_track(m, true, NULL), 0);
+	assert_int_equal(gmem_prepare(m, 0, GMEM_PAGE, NULL, NULL), 0);
+	assert_int_equal(gmem_track(m, false, NULL), 0);
+	assert_int_equal(gmem_prepare(m, 0, 65 * MIB, NULL, NULL), -ENOSPC);
+	assert_int_equal(gmem_regions(m), 0);
+	assert_int_equal(gmem_add(m, 0, 64 * MIB, NULL, NULL), 0);
+	assert_int_equal(gmem_track(m, true, NULL), 0);
+	assert_int_equal(gmem_write(m, 64 * MIB - 1, "x", 1), 0);
+	gmem_take_dirty(m, 0, bits);
+	assert_true(bits[0] == 0 && bits[255] == 1ull << 63);
+	gmem_free(m);
+}
+
+static void
 huge_pages_come_whole_or_not_at_all(void **state)
 {
 	struct err e = { 0 };
@@ -574,6 +618,8 @@ main(void)
 		cmocka_unit_test(an_access_may_cross_regions_that_touch),
 		cmocka_unit_test(a_file_is_read_to_the_byte),
 		cmocka_unit_test(nobody_can_shrink_it),
+		cmocka_unit_test(prepared_memory_is_ram_only_once_it_is_published),
+		cmocka_unit_test(what_is_prepared_and_never_published_leaves_no_trace),
 		cmocka_unit_test(huge_pages_come_whole_or_not_at_all),
 		cmocka_unit_test(only_written_pages_are_dirty_and_only_once),
 		cmocka_unit_test(switching_tracking_on_begins_afresh_and_twice_forgets_nothing),

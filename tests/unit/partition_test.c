@@ -439,6 +439,27 @@ memory_is_added_in_whole_pieces_up_to_the_maximum(void **state)
 	assert_true(partition_add_memory(p, 2 << 20, &gpa, &e) < 0);
 }
 
+static void
+memory_that_kvm_refuses_is_not_there_and_can_be_added_again(void **state)
+{
+	uint64_t gpa = 0;
+	char c;
+
+	(void)state;
+	fake_kvm.fails = KVM_SET_USER_MEMORY_REGION;
+	for (int i = 0; i < 2 * GMEM_MAX_REGIONS; i++)
+		assert_int_equal(partition_add_memory(p, 128 << 20, &gpa, &e), -EIO);
+	assert_non_null(strstr(e.msg, "Input/output error"));
+	assert_int_equal(gmem_regions(p->mem), 1);
+	assert_int_equal(gmem_size(p->mem), 64 << 20);
+	assert_int_equal(gmem_read(p->mem, p->map.hot_add, &c, 1), -EFAULT);
+	fake_kvm.fails = 0;
+	assert_int_equal(partition_add_memory(p, 448 << 20, &gpa, &e), 0); /* all that there may be */
+	assert_int_equal(gpa, p->map.hot_add);
+	assert_int_equal(fake_kvm.region.slot, 1);
+	assert_int_equal(gmem_write(p->mem, gpa + (448 << 20) - 1, "", 1), 0);
+}
+
 /* --- state ---------------------------------------------------------------------------------------- */
 
 static void
@@ -657,8 +678,10 @@ main(void)
 		unit(power_on_tells_why_it_failed_and_can_be_tried_again),
 		unit(added_memory_is_where_the_tables_say),
 		unit(added_memory_leaves_a_gap_above_memory_that_ends_anywhere),
-		unit(memory_is_added_in_whole_pieces_up_to_the_maximum), unit(state_is_restored_equal),
-		unit(time_goes_on_where_it_was_saved), unit(a_rate_of_the_tsc_that_cannot_be_is_refused),
+		unit(memory_is_added_in_whole_pieces_up_to_the_maximum),
+		unit(memory_that_kvm_refuses_is_not_there_and_can_be_added_again),
+		unit(state_is_restored_equal), unit(time_goes_on_where_it_was_saved),
+		unit(a_rate_of_the_tsc_that_cannot_be_is_refused),
 		unit(a_processor_s_part_that_is_empty_is_refused),
 		unit(an_msr_that_another_host_has_otherwise_is_refused),
 		unit(what_kvm_refuses_while_it_is_built_is_told_and_nothing_stays),
