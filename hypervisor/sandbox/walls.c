@@ -105,13 +105,15 @@ leave_file_system(struct err *e)
 
 /* --- no privileges ---------------------------------------------------------------------------------- */
 
+/* Each capability that this kernel has, up to the first number that is none (EINVAL). */
 static int
 drop_bounding_set(struct err *e)
 {
-	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			return err_sys(e, "capability %lu", cap);
-	return 0;
+	unsigned long cap = 0;
+
+	while (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
+		cap++;
+	return errno == EINVAL && cap > 0 ? 0 : err_sys(e, "capability %lu", cap);
 }
 
 /* Changing the user has emptied the effective and permitted sets already, unless somebody set securebits. */

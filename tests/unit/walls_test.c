@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -275,6 +276,47 @@ walls_need_no_new_privs_or_root(void **state)
 	}
 }
 
+/* What of root's rights is left behind walls_enter; 0: nothing. */
+static int
+rights_left(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct c[2] = { { 1, 1, 1 }, { 1, 1, 1 } };
+	static const struct __user_cap_data_struct none[2];
+	unsigned long cap = 0;
+
+	for (int in; (in = prctl(PR_CAPBSET_READ, cap, 0, 0, 0)) >= 0; cap++)
+		if (in != 0)
+			return 1;
+	if (cap <= CAP_SETPCAP || errno != EINVAL)
+		return 2;
+	if (syscall(SYS_capget, &head, c) < 0 || memcmp(c, none, sizeof(c)) != 0)
+		return 3;
+	return getuid() == 60001 && getegid() == 60002 && setuid(0) < 0 ? 0 : 4;
+}
+
+static void
+inside_nothing_of_root_is_left(void **state)
+{
+	struct walls w = { .uid = 60001, .gid = 60002 };
+	struct err e = { 0 };
+	int status;
+	pid_t pid;
+
+	(void)state;
+	pid = walls_spawn(&w, &e);
+	if (pid == -EPERM) {
+		print_message("SKIP walls: no root here, or one without namespaces\n");
+		skip();
+	}
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(walls_enter(&w, &e) < 0 ? 250 : rights_left());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int
 main(void)
 {
@@ -288,6 +330,7 @@ main(void)
 		cmocka_unit_test(a_processor_can_do_nothing_forbidden),
 		cmocka_unit_test(control_can_still_work),
 		cmocka_unit_test(walls_need_no_new_privs_or_root),
+		cmocka_unit_test(inside_nothing_of_root_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
