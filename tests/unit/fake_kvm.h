@@ -21,7 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { FAKE_VCPUS = 4, FAKE_RUN_LEN = 8192, FAKE_STATES = 10, FAKE_MSRS = 10, FAKE_CPUID = 64 };
+enum { FAKE_VCPUS = 4, FAKE_RUN_LEN = 8192, FAKE_STATES = 10, FAKE_MSRS = 128, FAKE_CPUID = 64 };
 
 /* What is set and got again as one structure. */
 static const unsigned long fake_pairs[FAKE_STATES][2] = {
@@ -37,15 +37,42 @@ static const unsigned long fake_pairs[FAKE_STATES][2] = {
 	{ 0, 0 },
 };
 
-/* 0x10a can only be read; 0x3a is one that these processors do not have. */
-static const uint32_t fake_msr[FAKE_MSRS] = { 0x10, 0x10a, 0x174, 0x40000000, 0x40000001, 0x40000021,
-	0x40000073, 0x40000080, 0x40000082, 0x40000083 };
+/* The MSRs these processors have, n from first on, in the order of fake_vcpu.msr. KVM_GET_MSR_INDEX_LIST
+ * names those listed, as Linux does (arch/x86/kvm/x86.c): of the MTRRs none, of the SynIC and the synthetic
+ * timers one for all. 0x10a can only be read; 0x3a is one that they do not have. */
+static const struct {
+	uint32_t first, n;
+	bool listed;
+} fake_msrs_there[] = {
+	{ 0x10, 1, true },
+	{ 0x10a, 1, true },
+	{ 0x174, 1, true },
+	{ 0x200, 16, false },
+	{ 0x250, 1, false },
+	{ 0x258, 2, false },
+	{ 0x268, 8, false },
+	{ 0x2ff, 1, false },
+	{ 0x40000000, 3, true },
+	{ 0x40000010, 1, true },
+	{ 0x40000020, 4, true },
+	{ 0x40000073, 1, true },
+	{ 0x40000080, 1, true },
+	{ 0x40000082, 2, false },
+	{ 0x40000090, 16, false },
+	{ 0x400000b0, 1, true },
+	{ 0x400000b1, 7, false },
+	{ 0x40000100, 6, true },
+	{ 0x40000118, 1, true },
+};
+enum { FAKE_MSR_RANGES = sizeof(fake_msrs_there) / sizeof(fake_msrs_there[0]) };
 
 struct fake_vcpu {
 	int fd;
 	struct kvm_run *run;
 	uint8_t state[FAKE_STATES][4096];
 	uint64_t msr[FAKE_MSRS];
+	unsigned msr_set[FAKE_MSRS]; /* when it was set last: the how manieth of msr_sets */
+	unsigned msr_sets;
 	int64_t tsc_offset;
 	uint32_t cpuids;
 	struct kvm_cpuid_entry2 cpuid[128];
@@ -204,10 +231,21 @@ fake_give_cpuid(struct kvm_cpuid2 *to, const struct kvm_cpuid_entry2 *e, uint32_
 }
 
 static inline int
+fake_list_msrs(struct kvm_msr_list *l)
+{
+	uint32_t room = l->nmsrs;
+
+	l->nmsrs = 0;
+	for (int r = 0; r < FAKE_MSR_RANGES; r++)
+		for (uint32_t i = 0; fake_msrs_there[r].listed && i < fake_msrs_there[r].n; i++)
+			if (l->nmsrs++ < room)
+				l->indices[l->nmsrs - 1] = fake_msrs_there[r].first + i;
+	return l->nmsrs <= room ? 0 : fake_fail(E2BIG);
+}
+
+static inline int
 fake_on_kvm(unsigned long request, uintptr_t arg)
 {
-	struct kvm_msr_list *l = (struct kvm_msr_list *)arg;
-
 	switch (request) {
 	case KVM_GET_API_VERSION:
 		return KVM_API_VERSION;
@@ -221,9 +259,7 @@ fake_on_kvm(unsigned long request, uintptr_t arg)
 	case KVM_GET_SUPPORTED_HV_CPUID:
 		return fake_give_cpuid((struct kvm_cpuid2 *)arg, fake_kvm.hv_cpuid, fake_kvm.hv);
 	case KVM_GET_MSR_INDEX_LIST:
-		memcpy(l->indices, fake_msr, sizeof(fake_msr));
-		l->nmsrs = FAKE_MSRS;
-		return 0;
+		return fake_list_msrs((struct kvm_msr_list *)arg);
 	case KVM_CREATE_VM:
 		return fake_kvm.vm_fd = memfd_create("vm", MFD_CLOEXEC);
 	default:
@@ -301,19 +337,33 @@ fake_on_vm(unsigned long request, uintptr_t arg)
 	}
 }
 
+/* Where fake_vcpu.msr has it; -1: there is no such MSR. */
+static inline int
+fake_msr_at(uint32_t index)
+{
+	int at = 0;
+
+	for (int r = 0; r < FAKE_MSR_RANGES; r++) {
+		if (index - fake_msrs_there[r].first < fake_msrs_there[r].n)
+			return at + (int)(index - fake_msrs_there[r].first);
+		at += (int)fake_msrs_there[r].n;
+	}
+	return -1;
+}
+
 /* As many as are known, and may be written, from the first on. */
 static inline int
 fake_msrs(struct fake_vcpu *v, struct kvm_msrs *m, bool set)
 {
 	for (uint32_t i = 0; i < m->nmsrs; i++) {
-		size_t k = 0;
+		int k = fake_msr_at(m->entries[i].index);
 
-		while (k < FAKE_MSRS && fake_msr[k] != m->entries[i].index)
-			k++;
-		if (k == FAKE_MSRS || (set && fake_msr[k] == 0x10a))
+		if (k < 0 || (set && m->entries[i].index == 0x10a))
 			return (int)i;
 		if (set)
 			v->msr[k] = m->entries[i].data;
+		if (set)
+			v->msr_set[k] = ++v->msr_sets;
 		else
 			m->entries[i].data = k == 0 ? fake_kvm.tsc + (uint64_t)v->tsc_offset : v->msr[k];
 	}
