@@ -25,7 +25,7 @@ void finding(struct findings *f, bool held, const char *fmt, ...) __attribute__(
 void remark(struct findings *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* FH_BACK_DOOR in the environment: words separated by commas. "seccomp", "landlock", "files": that wall is
- * left out. */
+ * left out. "cx16": a processor without cmpxchg16b is taken for one with it. */
 bool left_out(const char *wall);
 
 /* --- calls.c: what the system call lists hold; each on the thread that is tried ------------------- */

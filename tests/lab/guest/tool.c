@@ -2,10 +2,12 @@
  * tests/lab/guest/tool.c - guest-tool, what a shell in a guest cannot do. Called by guest/init.
  *
  *   clocks N               N lines FH-CLOCKPAIR tsc monotonic_ns realtime_ns
- *   memsum MIB ABOVE       fills MIB MiB of memory whose physical address is above ABOVE MiB, sums it up
- * twice memhold MIB ABOVE      the same, then answers each line it reads with the sum as it is now busy
- * THREADS SECONDS   maps, writes and unmaps memory on all processors: IPIs and TLB flushes nested runs a
- * guest of one instruction in KVM button                 ends when the power button is pressed
+ *   memsum MIB ABOVE       fills MIB MiB of memory at physical addresses above ABOVE MiB, sums it up twice
+ *   memhold MIB ABOVE      the same, then answers each line it reads with the sum as it is now
+ *   busy THREADS SECONDS   maps, writes and unmaps memory on all processors: IPIs and TLB flushes
+ *   nested                 runs a guest of one instruction in KVM
+ *   button                 ends when the power button is pressed
+ *   cpuid                  a line FH-CPUID for each leaf of features
  */
 #include "tests/lab/guest/tool.h"
 
@@ -24,6 +26,7 @@ static const struct {
 	{ "busy", 2, tool_busy },
 	{ "nested", 0, tool_nested },
 	{ "button", 0, tool_button },
+	{ "cpuid", 0, tool_cpuid },
 };
 
 int

@@ -10,5 +10,6 @@ int tool_memhold(char **args);
 int tool_busy(char **args);
 int tool_nested(char **args);
 int tool_button(char **args);
+int tool_cpuid(char **args);
 
 #endif
