@@ -503,6 +503,26 @@ state_is_restored_equal(void **state)
 	free(was);
 }
 
+/* Without XSAVE, KVM gives no XCR0 and refuses to be given none: a machine can be reset there, too. */
+static void
+state_is_restored_where_there_is_no_xsave(void **state)
+{
+	const struct kvm_xcrs one = { .nr_xcrs = 1, .xcrs[0].value = 7 };
+	void *buf;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(partition_save_state(p, &buf, &n, &e), 0); /* with none */
+	fake_kvm.fails = KVM_SET_XCRS;
+	assert_int_equal(partition_restore_state(p, buf, n, &e), 0);
+	free(buf);
+	memcpy(fake_kvm.vcpu[0].state[4], &one, sizeof(one));
+	assert_int_equal(partition_save_state(p, &buf, &n, &e), 0);
+	assert_true(partition_restore_state(p, buf, n, &e) < 0); /* what was in use must be here, too */
+	assert_non_null(strstr(e.msg, "XCR0"));
+	free(buf);
+}
+
 static void
 time_goes_on_where_it_was_saved(void **state)
 {
@@ -680,8 +700,8 @@ main(void)
 		unit(added_memory_leaves_a_gap_above_memory_that_ends_anywhere),
 		unit(memory_is_added_in_whole_pieces_up_to_the_maximum),
 		unit(memory_that_kvm_refuses_is_not_there_and_can_be_added_again),
-		unit(state_is_restored_equal), unit(time_goes_on_where_it_was_saved),
-		unit(a_rate_of_the_tsc_that_cannot_be_is_refused),
+		unit(state_is_restored_equal), unit(state_is_restored_where_there_is_no_xsave),
+		unit(time_goes_on_where_it_was_saved), unit(a_rate_of_the_tsc_that_cannot_be_is_refused),
 		unit(a_processor_s_part_that_is_empty_is_refused),
 		unit(an_msr_that_another_host_has_otherwise_is_refused),
 		unit(what_kvm_refuses_while_it_is_built_is_told_and_nothing_stays),
