@@ -124,10 +124,14 @@ check_segment(const struct elf *elf, const Elf64_Phdr *p, const struct memory_ma
 		    (unsigned long long)size);
 	if (p->p_type != PT_LOAD)
 		return 0;
-	if (p->p_filesz > p->p_memsz || p->p_paddr < IMAGE_MIN)
+	if (p->p_filesz > p->p_memsz)
 		return err_set(e, EINVAL, "kernel: damaged: %llu bytes for %llu bytes at %#llx",
 		    (unsigned long long)p->p_filesz, (unsigned long long)p->p_memsz,
 		    (unsigned long long)p->p_paddr);
+	if (p->p_paddr < IMAGE_MIN)
+		return err_set(e, EINVAL,
+		    "kernel: a segment at %#llx, where only tables may be: it must be at %#llx or above",
+		    (unsigned long long)p->p_paddr, (unsigned long long)IMAGE_MIN);
 	if (__builtin_add_overflow(p->p_paddr, p->p_memsz, &end) || end > map->low_ram)
 		return err_set(e, E2BIG, "kernel: needs %llu bytes at %#llx, memory ends at %llu MiB",
 		    (unsigned long long)p->p_memsz, (unsigned long long)p->p_paddr,

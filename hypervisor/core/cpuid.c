@@ -295,10 +295,8 @@ check_level(const struct cpuid_table *t, int level, const char *name, struct err
 	for (size_t i = 0; i < FEATURES; i++)
 		if (features[i].rank <= level && !(word(t, features[i].word) & 1u << features[i].bit))
 			return err_set(e, ENOTSUP,
-			    "Processor.Baseline: this host's processor has no %s, which %s needs: choose a "
-			    "lower "
-			    "baseline",
-			    features[i].name, name);
+			    "Processor.Baseline: this host's processor has no %s, which %s needs: choose %s",
+			    features[i].name, name, level > 2 ? "a lower baseline, or host" : "host");
 	return 0;
 }
 
@@ -369,16 +367,22 @@ static const uint32_t baseline_drops[][2] = {
 	{ 0x8000001f, 0x8000ffff },
 };
 
+int
+cpuid_check_baseline(const char *name, struct err *e)
+{
+	if (level_of(name) >= 0)
+		return 0;
+	return err_set(
+	    e, EINVAL, "Processor.Baseline: '%s' is not one of host, x86-64-v2, x86-64-v3, x86-64-v4", name);
+}
+
 static int
 apply_baseline(struct cpuid_table *t, const char *name, struct err *e)
 {
-	int rc, level = level_of(name);
+	int level = level_of(name), rc = cpuid_check_baseline(name, e);
 
-	if (level < 0)
-		return err_set(e, EINVAL,
-		    "Processor.Baseline: '%s' is not one of host, x86-64-v2, x86-64-v3, x86-64-v4", name);
-	if (level == 0)
-		return 0;
+	if (rc < 0 || level == 0)
+		return rc;
 	rc = check_level(t, level, name, e);
 	if (rc < 0)
 		return rc;

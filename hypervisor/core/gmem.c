@@ -20,6 +20,9 @@
 #include <unistd.h>
 
 #define HUGE_PAGE 0x200000ull
+#ifndef MFD_HUGE_2MB
+#define MFD_HUGE_2MB (21u << 26) /* linux/memfd.h: not in every C library's headers */
+#endif
 /* Half of what a process can address on x86-64; keeps all sums below far from overflow. */
 #define MAX_RAM (1ull << 46)
 
@@ -48,7 +51,8 @@ bitmap_words(const struct gmem_region *r)
 static int
 open_memory(struct gmem *m, struct err *e)
 {
-	m->fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING | (m->huge ? MFD_HUGETLB : 0u));
+	m->fd = memfd_create(
+	    "guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING | (m->huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0u));
 	if (m->fd < 0)
 		return err_sys(e, "guest memory");
 	/* Whoever gets the descriptor one day must not be able to take pages from under us (SIGBUS),
@@ -159,6 +163,18 @@ check_new(const struct gmem *m, uint64_t gpa, uint64_t len, struct err *e)
 }
 
 static int
+map_failed(const struct gmem *m, uint64_t len, int code, struct err *e)
+{
+	if (m->huge && code == ENOMEM)
+		return err_set(e, code,
+		    "guest memory: this host has not %llu free huge pages of 2 MiB: reserve more in "
+		    "/proc/sys/vm/nr_hugepages, or set Memory.BackingPageSize to Small",
+		    (unsigned long long)(len / HUGE_PAGE));
+	return err_set(
+	    e, code, "guest memory: map %llu MiB: %s", (unsigned long long)len >> 20, strerror(code));
+}
+
+static int
 map_region(struct gmem *m, struct gmem_region *r, struct err *e)
 {
 	uint64_t end = r->off + r->len;
@@ -171,7 +187,7 @@ map_region(struct gmem *m, struct gmem_region *r, struct err *e)
 	}
 	p = mmap(r->host, r->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd, (off_t)r->off);
 	if (p == MAP_FAILED) {
-		int rc = err_sys(e, "guest memory: map %llu MiB", (unsigned long long)r->len >> 20);
+		int rc = map_failed(m, r->len, errno, e);
 
 		/* The kernel may have dropped the reservation before it failed: close the gap. */
 		(void)!mmap(r->host, r->len, PROT_NONE,

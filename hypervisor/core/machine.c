@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hypervisor/core/cpuid.h"
+
 #define MIB 0x100000ull
 #define GIB 0x40000000ull
 
@@ -179,8 +181,15 @@ check_boot(struct machine *m, struct err *e)
 	return 0;
 }
 
+static int
+check_baseline(struct machine *m, struct err *e)
+{
+	return cpuid_check_baseline(m->processor.baseline, e);
+}
+
 static int (*const rules[])(struct machine *, struct err *) = {
 	check_topology,
+	check_baseline,
 	check_memory,
 	check_numa,
 	check_boot,

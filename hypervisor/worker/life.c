@@ -191,7 +191,9 @@ life_create(struct worker *w, int stream, struct err *e)
 	if (w->state != STATE_NONE)
 		return err_set(e, EBUSY, "this worker has its machine already");
 	rc = machine_check(&w->machine, e);
-	if (rc == 0 && stream >= 0)
+	if (rc < 0)
+		return rc; /* nothing was built yet: it waits for a better one */
+	if (stream >= 0)
 		rc = saved_facts_read(&facts, &w->machine, stream, e);
 	if (rc == 0)
 		rc = build(w, stream, &facts, e);

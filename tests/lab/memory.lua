@@ -114,7 +114,7 @@ lab.test("without enough reserved pages it is refused, and leaves nothing behind
 	for _, pages in ipairs({ 0, 127 }) do
 		reserve(pages)
 		local vm = lab.worker({})
-		local why = vm:refused("create", { Machine = lab.document({ memory = 256, document = LARGE }) }, 12, "guest memory: ")
+		local why = vm:refused("create", { Machine = lab.document({ memory = 256, document = LARGE }) }, 12, "reserve more in /proc/sys/vm/nr_hugepages")
 		lab.equal(vm:ended(10), "exit", "the worker's end")
 		lab.equal(lab.read(vm.cgroup .. "/cgroup.procs"), "", "what is left in its control group")
 		local h = huge_pages()

@@ -348,6 +348,12 @@ huge_pages_come_whole_or_not_at_all(void **state)
 	else
 		assert_int_equal(gmem_zero(m, 0, 2 * MIB), 0);
 	gmem_free(m);
+	assert_int_equal(gmem_new(&m, 1ull << 40, true, &e), 0); /* no host has so many to spare */
+	assert_int_equal(gmem_add(m, 0, 1ull << 40, NULL, &e), -ENOMEM);
+	assert_string_equal(e.msg,
+	    "guest memory: this host has not 524288 free huge pages of 2 MiB: reserve more in "
+	    "/proc/sys/vm/nr_hugepages, or set Memory.BackingPageSize to Small");
+	gmem_free(m);
 }
 
 static void

@@ -180,6 +180,20 @@ setup_empty(void **state)
 }
 
 static void
+a_machine_that_breaks_a_rule_leaves_the_worker_for_a_better_one(void **state)
+{
+	(void)state;
+	fake_machine(&f.w.machine, 32, 3);
+	f.w.machine.processor.threads_per_core = 2;
+	assert_int_equal(life_create(&f.w, -1, &e), -EINVAL);
+	assert_false(f.w.quit);
+	machine_close(&f.w.machine);
+	fake_machine(&f.w.machine, 32, 2);
+	assert_int_equal(life_create(&f.w, -1, &e), 0);
+	assert_int_equal(f.w.state, STATE_OFF);
+}
+
+static void
 a_machine_that_cannot_be_built_ends_the_worker(void **state)
 {
 	(void)state;
@@ -247,6 +261,7 @@ main(void)
 		unit(a_start_that_fails_leaves_the_machine_off_with_the_reason),
 		unit(nobody_needs_to_ask_why),
 		unit(a_worker_has_one_machine),
+		empty(a_machine_that_breaks_a_rule_leaves_the_worker_for_a_better_one),
 		empty(a_machine_that_cannot_be_built_ends_the_worker),
 		empty(a_machine_from_saved_state_is_paused_and_knows_its_new_generation),
 		empty(a_stream_that_is_damaged_ends_the_worker),
