@@ -12,7 +12,7 @@ NO_WALLS := -Wl,--wrap=walls_close_control,--wrap=walls_close_processor
 cpuid_test_LDFLAGS     := $(FAKE_KVM)
 partition_test_LDFLAGS := $(FAKE_KVM)
 vcpu_state_test_LDFLAGS := $(FAKE_KVM)
-save_test_LDFLAGS      := $(FAKE_KVM),--wrap=time,--wrap=clock_gettime
+save_test_LDFLAGS      := $(FAKE_KVM),--wrap=clock_gettime
 life_test_LDFLAGS      := $(FAKE_KVM) $(NO_WALLS)
 requests_test_LDFLAGS  := $(FAKE_KVM) $(NO_WALLS)
 stream_test_LDFLAGS    := -Wl,--wrap=writev,--wrap=read

@@ -30,8 +30,6 @@ const struct allowed_call allowed_calls[] = {
 	{ SYS_write, C | P, ANY, "wake the control thread; log; console" },
 	{ SYS_timerfd_settime, C | P, ANY, "timers of emulated devices" },
 	{ SYS_clock_gettime, C | P, ANY, "time, where the vDSO cannot tell it" },
-	{ SYS_gettimeofday, C | P, ANY, "the same" },
-	{ SYS_time, C | P, ANY, "the same" },
 	{ SYS_rt_sigreturn, C | P, ANY, "return from the kick signal's handler" },
 	{ SYS_restart_syscall, C | P, ANY, "a wait that a signal interrupted" },
 	{ SYS_ppoll, C, ANY, "the control loop" },

@@ -5,7 +5,7 @@ CRASH_B      := build-crash
 CRASH_SAN    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CRASH_CFLAGS  = -std=c17 -D_GNU_SOURCE -I. -I$B/gen -MMD -MP $(WARN) $(CPPFLAGS) -O1 -g $(CRASH_SAN)
 CRASH_CALLS  := malloc calloc realloc mmap ftruncate fallocate lseek pread fcntl read write writev recvmsg \
-	sendmsg ioctl time clock_gettime walls_close_control walls_close_processor
+	sendmsg ioctl clock_gettime walls_close_control walls_close_processor
 CRASH_OBJS   := $(patsubst %.c,$(CRASH_B)/%.o,$(foreach l,$(LIBS),$($l_SRC)))
 CRASH_PROGS  := $(patsubst %.c,$(CRASH_B)/%,$(wildcard tests/crash/$(or $(T),*)_crash.c))
 
