@@ -5,7 +5,7 @@ local kernels = {
 	["6.12"] = { "cloud-6.12", "full-6.12" },
 	["6.1"] = { "cloud-6.1", "full-6.1" },
 	pae = { "pae-6.1" },
-	intel = { "cloud-6.12" },
+	intel = { "cloud-6.12", "cloud-6.1" },
 }
 
 -- A fault of 32-bit Linux 6.1 itself: with retpolines, its call of the hypercall page takes the address from the
