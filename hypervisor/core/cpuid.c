@@ -181,7 +181,6 @@ static const struct feature {
 };
 enum { FEATURES = sizeof(features) / sizeof(features[0]) };
 
-const char *const cpuid_baselines[] = { "host", "x86-64-v2", "x86-64-v3", "x86-64-v4", NULL };
 /* XCR0 components: x87 and SSE; and AVX; and AVX-512 (opmask, ZMM_Hi256, Hi16_ZMM). 0: no XSAVE. */
 static const uint64_t baseline_xcr0[] = { UINT64_MAX, 0x0, 0x7, 0xe7 };
 
@@ -283,8 +282,8 @@ platform_bits(struct cpuid_table *t, int kvm)
 static int
 level_of(const char *name)
 {
-	for (int i = 0; cpuid_baselines[i]; i++)
-		if (strcmp(cpuid_baselines[i], name) == 0)
+	for (int i = 0; machine_baselines[i]; i++)
+		if (strcmp(machine_baselines[i], name) == 0)
 			return i == 0 ? 0 : i + 1; /* 0: host; else 2, 3, 4 */
 	return -1;
 }
@@ -367,19 +366,10 @@ static const uint32_t baseline_drops[][2] = {
 	{ 0x8000001f, 0x8000ffff },
 };
 
-int
-cpuid_check_baseline(const char *name, struct err *e)
-{
-	if (level_of(name) >= 0)
-		return 0;
-	return err_set(
-	    e, EINVAL, "Processor.Baseline: '%s' is not one of host, x86-64-v2, x86-64-v3, x86-64-v4", name);
-}
-
 static int
 apply_baseline(struct cpuid_table *t, const char *name, struct err *e)
 {
-	int level = level_of(name), rc = cpuid_check_baseline(name, e);
+	int level = level_of(name), rc = machine_check_baseline(name, e);
 
 	if (rc < 0 || level == 0)
 		return rc;

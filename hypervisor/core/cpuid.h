@@ -31,10 +31,6 @@ void cpuid_for_processor(struct cpuid_table *t, const struct machine *m, unsigne
 int cpuid_runs_here(const struct cpuid_table *t, const struct cpuid_table *here, struct err *e);
 /* Physical address bits the guest sees. */
 unsigned cpuid_address_bits(const struct cpuid_table *t);
-/* NULL-terminated: "host", "x86-64-v2", ... */
-extern const char *const cpuid_baselines[];
-/* Whether name is one of them: 0, or -EINVAL with a sentence that names them all. */
-int cpuid_check_baseline(const char *name, struct err *e);
 
 struct kvm_cpuid_entry2 *cpuid_find(struct cpuid_table *t, uint32_t leaf, uint32_t index);
 /* Adds or replaces; a full table drops it (never happens with what KVM reports). */

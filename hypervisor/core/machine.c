@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hypervisor/core/cpuid.h"
-
 #define MIB 0x100000ull
 #define GIB 0x40000000ull
 
@@ -22,6 +20,7 @@
 #define TEXT(m)             .type = FIELD_STRING, FIELD_AT(machine, m), .size = sizeof(((struct machine *)0)->m),
 #define TEXT_MAX(m)         (sizeof(((struct machine *)0)->m) - 1)
 
+const char *const machine_baselines[] = { "host", "x86-64-v2", "x86-64-v3", "x86-64-v4", NULL };
 static const char *const page_sizes[] = { "Small", "Large", NULL };
 
 /* clang-format off */
@@ -181,10 +180,20 @@ check_boot(struct machine *m, struct err *e)
 	return 0;
 }
 
+int
+machine_check_baseline(const char *name, struct err *e)
+{
+	for (size_t i = 0; machine_baselines[i]; i++)
+		if (strcmp(machine_baselines[i], name) == 0)
+			return 0;
+	return err_set(
+	    e, EINVAL, "Processor.Baseline: '%s' is not one of host, x86-64-v2, x86-64-v3, x86-64-v4", name);
+}
+
 static int
 check_baseline(struct machine *m, struct err *e)
 {
-	return cpuid_check_baseline(m->processor.baseline, e);
+	return machine_check_baseline(m->processor.baseline, e);
 }
 
 static int (*const rules[])(struct machine *, struct err *) = {

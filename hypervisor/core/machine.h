@@ -39,7 +39,7 @@ struct machine {
 		uint64_t count;            /* 1-64 */
 		uint64_t threads_per_core; /* 1 or 2 */
 		uint64_t cores_per_socket; /* 0 in the document: all in one socket */
-		char baseline[32];         /* a name from cpuid_baselines: "host", "x86-64-v2", ... */
+		char baseline[32];         /* a name from machine_baselines: "host", "x86-64-v2", ... */
 		bool expose_virtualization;
 	} processor;
 	struct {
@@ -71,6 +71,10 @@ int machine_read(struct machine *m, json_t *doc, struct fd_set_in *fds, struct e
  * fills in what follows from other fields. */
 int machine_check(struct machine *m, struct err *e);
 void machine_close(struct machine *m);
+/* Sets of processor features by name, NULL-terminated: "host", "x86-64-v2", ... What they hold: cpuid.c. */
+extern const char *const machine_baselines[];
+/* Whether name is one of them: 0, or -EINVAL with a sentence that names them all. */
+int machine_check_baseline(const char *name, struct err *e);
 
 /* APIC id of virtual processor vp: thread, core and socket packed in fields of whole bits. */
 uint32_t machine_apic_id(const struct machine *m, unsigned vp);

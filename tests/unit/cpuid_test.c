@@ -126,7 +126,7 @@ the_narrower_baseline_is_part_of_the_wider(void **state)
 
 	(void)state;
 	for (int b = 0; b < 4; b++) /* from the widest: host, v4, v3, v2 */
-		assert_int_equal(build(&t[b], cpuid_baselines[b ? 4 - b : 0]), 0);
+		assert_int_equal(build(&t[b], machine_baselines[b ? 4 - b : 0]), 0);
 	for (int b = 1; b < 4; b++) {
 		assert_int_equal(cpuid_runs_here(&t[b], &t[b - 1], &e), 0);
 		assert_int_equal(cpuid_runs_here(&t[b - 1], &t[b], &e), -ENOTSUP);
@@ -240,14 +240,14 @@ virtualization_is_seen_only_where_it_was_asked_for(void **state)
 	struct cpuid_table t;
 
 	(void)state;
-	for (int b = 0; cpuid_baselines[b]; b++) {
+	for (int b = 0; machine_baselines[b]; b++) {
 		m.processor.expose_virtualization = true;
-		assert_int_equal(build(&t, cpuid_baselines[b]), 0);
+		assert_int_equal(build(&t, machine_baselines[b]), 0);
 		assert_true(leaf(&t, 1, 0).ecx & 1 << 5);
 		assert_true(leaf(&t, 0x80000001, 0).ecx & 1 << 2);
 		assert_non_null(cpuid_find(&t, 0x8000000a, 0));
 		m.processor.expose_virtualization = false;
-		assert_int_equal(build(&t, cpuid_baselines[b]), 0);
+		assert_int_equal(build(&t, machine_baselines[b]), 0);
 		assert_false(leaf(&t, 1, 0).ecx & 1 << 5);
 		assert_false(leaf(&t, 0x80000001, 0).ecx & 1 << 2);
 		assert_null(cpuid_find(&t, 0x8000000a, 0));
@@ -363,8 +363,8 @@ no_entry_comes_twice(void **state)
 	struct cpuid_table t;
 
 	(void)state;
-	for (int b = 0; cpuid_baselines[b]; b++) {
-		assert_int_equal(build(&t, cpuid_baselines[b]), 0);
+	for (int b = 0; machine_baselines[b]; b++) {
+		assert_int_equal(build(&t, machine_baselines[b]), 0);
 		for (uint32_t i = 0; i < t.n; i++)
 			assert_ptr_equal(cpuid_find(&t, t.e[i].function, t.e[i].index), &t.e[i]);
 	}
