@@ -79,13 +79,18 @@ partition_stop(struct partition *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* KVM has whoever asks something of a processor wait until it leaves the guest: an idle one may never. */
 int
 partition_nmi(struct partition *p, struct err *e)
 {
-	for (unsigned i = 0; i < p->vcpus; i++)
-		if (ioctl(p->vcpu[i].fd, KVM_NMI) < 0)
-			return err_sys(e, "processor %u: NMI", i);
-	return 0;
+	int rc = 0;
+
+	partition_stop(p);
+	for (unsigned i = 0; rc == 0 && i < p->vcpus; i++)
+		rc = vcpu_nmi(&p->vcpu[i], e);
+	if (!(atomic_load(&p->asked) & ASKED_TO_END))
+		partition_go(p);
+	return rc;
 }
 
 /* --- memory ------------------------------------------------------------------------------------- */

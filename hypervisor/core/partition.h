@@ -35,6 +35,8 @@ enum asked {
 	ASKED_PANIC = 1 << 2,   /* the guest reported a panic: partition.panic */
 	ASKED_FAILED = 1 << 3,  /* a processor cannot go on: partition.failure */
 	ASKED_CONSOLE = 1 << 4, /* a serial port has something to say, or room for more */
+	/* After any of these the guest must not run on. */
+	ASKED_TO_END = ASKED_POWER_OFF | ASKED_RESET | ASKED_FAILED,
 };
 
 struct partition {
@@ -102,7 +104,8 @@ void partition_timers(struct partition *p);
 
 /* Memory added while running appears from map.hot_add on. Multiple of 2 MiB. *gpa: where. */
 int partition_add_memory(struct partition *p, uint64_t bytes, uint64_t *gpa, struct err *e);
-/* Non-maskable interrupt to every processor, as the "NMI" button of a server does. */
+/* Non-maskable interrupt to every processor of a running partition, as the "NMI" button of a server does. Its
+ * processors stop for that moment. */
 int partition_nmi(struct partition *p, struct err *e);
 /* Guest reference time, ns. */
 uint64_t partition_now(const struct partition *p);

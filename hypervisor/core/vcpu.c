@@ -226,8 +226,8 @@ run_guest(struct vcpu *v)
 			return;
 		}
 		/* A device may have asked for reset or power-off: the guest must not run past that. */
-		if (answer_exit(v) < 0 || (atomic_load_explicit(&p->asked, memory_order_relaxed) &
-					      (ASKED_RESET | ASKED_POWER_OFF | ASKED_FAILED))) {
+		if (answer_exit(v) < 0 ||
+		    (atomic_load_explicit(&p->asked, memory_order_relaxed) & ASKED_TO_END)) {
 			finish_access(v);
 			return;
 		}
@@ -391,6 +391,20 @@ vcpu_renew_paging(struct vcpu *v, struct err *e)
 	if (ioctl(v->fd, KVM_SET_SREGS, &s) < 0)
 		return err_sys(e, "processor %u: KVM_SET_SREGS", v->index);
 	return 0;
+}
+
+/* One that waits to be started takes no NMI (Intel SDM volume 3, "Wait for SIPI"). In KVM it would keep it,
+ * and its thread awake, until it is started, if ever. */
+int
+vcpu_nmi(struct vcpu *v, struct err *e)
+{
+	struct kvm_mp_state s;
+
+	if (ioctl(v->fd, KVM_GET_MP_STATE, &s) < 0)
+		return err_sys(e, "processor %u: run state", v->index);
+	if (s.mp_state != KVM_MP_STATE_RUNNABLE && s.mp_state != KVM_MP_STATE_HALTED)
+		return 0;
+	return ioctl(v->fd, KVM_NMI) < 0 ? err_sys(e, "processor %u: NMI", v->index) : 0;
 }
 
 int

@@ -54,6 +54,8 @@ int vcpu_setup_signal(struct err *e);
 /* Before a stopped processor goes back to power-on: makes KVM load its nested page tables anew. Its state
  * must be restored after it. */
 int vcpu_renew_paging(struct vcpu *v, struct err *e);
+/* Non-maskable interrupt to a stopped processor, unless it waits to be started. */
+int vcpu_nmi(struct vcpu *v, struct err *e);
 /* Registers for the first instruction of a direct boot. Stopped processor at power-on state. */
 int vcpu_set_entry(struct vcpu *v, const struct boot_entry *entry, struct err *e);
 

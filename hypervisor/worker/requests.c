@@ -307,7 +307,7 @@ do_save(void *ctx, void *params, void *result, struct err *e)
 	if (rc == 0)
 		rc = life_move(w, LIFE_PAUSE, "being saved", &paused, e);
 	/* What the guest asked last is not part of saved state: it is carried out instead (loop.c). */
-	if (rc == 0 && (atomic_load(&w->p->asked) & (ASKED_POWER_OFF | ASKED_RESET | ASKED_FAILED))) {
+	if (rc == 0 && (atomic_load(&w->p->asked) & ASKED_TO_END)) {
 		close(s->stream);
 		return err_set(e, EBUSY, "save: the guest turns itself off or resets in this moment");
 	}

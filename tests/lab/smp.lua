@@ -1,4 +1,4 @@
--- smp.lua - several processors: topology as the document says, interrupts between them, TLB flushes.
+-- smp.lua - several processors: topology as the document says, interrupts between them, TLB flushes, NMI.
 
 local function topology(vm)
 	local text, rows = vm:expect("(.-)FH%-END topology"), {}
@@ -53,3 +53,31 @@ for _, kernel in ipairs({ "cloud-6.12", "cloud-6.1" }) do
 		vm:no_warnings(kernel)
 	end)
 end
+
+-- How many of the worker's threads use over a tenth of the host's processor for so many seconds.
+local function busy_threads(vm, seconds)
+	local task = "/proc/" .. vm:worker().pid .. "/task/"
+	local function used(thread)
+		local user, system = lab.read(task .. thread .. "/stat"):match("%) %S+ " .. ("%S+ "):rep(10) .. "(%d+) (%d+)")
+		return (user + system) / 100
+	end
+	local before, busy = {}, 0
+	for _, thread in ipairs(fh.list(task)) do
+		before[thread] = used(thread)
+	end
+	lab.sleep(seconds)
+	for thread, then_ in pairs(before) do
+		busy = busy + (used(thread) - then_ > seconds / 10 and 1 or 0)
+	end
+	return busy
+end
+
+-- Linux starts one of the two and leaves the other waiting; the one that runs is idle for most of a second.
+lab.test("an NMI reaches an idle processor at once, and wakes none that was never started", function()
+	local vm = lab.start({ processors = 2, run = "tick", append = "maxcpus=1 unknown_nmi_panic panic=0" })
+	vm:expect("FH%-TICK")
+	vm:call("nmi", {}, 10)
+	vm:wait_event(lab.names.panic_event, 30)
+	vm:expect("end Kernel panic", 60)
+	lab.check(busy_threads(vm, 4) <= 1, "more is busy than the processor that waits in its panic")
+end)

@@ -2,7 +2,8 @@
  * tests/unit/fake_kvm.h - KVM as far as a partition needs it: remembers what it is given and gives it back,
  * runs no guest. A program that includes it is linked with -Wl,--wrap=ioctl and has one of it.
  *
- * A processor in KVM_RUN waits until it is kicked, unless the test has given it something to do (run).
+ * A processor in KVM_RUN waits until it is kicked, unless the test has given it something to do (run). As
+ * long as it is there, KVM has whoever asks something else of it wait; this one aborts.
  * The processors it announces have every feature there is.
  */
 #ifndef TESTS_UNIT_FAKE_KVM_H
@@ -77,6 +78,7 @@ struct fake_vcpu {
 	uint32_t cpuids;
 	struct kvm_cpuid_entry2 cpuid[128];
 	atomic_uint runs, nmis;
+	atomic_bool in_run;
 };
 
 static struct fake_kvm {
@@ -373,16 +375,17 @@ fake_msrs(struct fake_vcpu *v, struct kvm_msrs *m, bool set)
 static inline int
 fake_run(struct fake_vcpu *v)
 {
-	int rc;
+	int rc = EINTR;
 
 	v->runs++;
-	if (fake_kvm.run) {
+	v->in_run = true;
+	if (fake_kvm.run)
 		rc = fake_kvm.run(v, v->run);
-		return rc ? fake_fail(rc) : 0;
-	}
-	while (!__atomic_load_n(&v->run->immediate_exit, __ATOMIC_ACQUIRE))
-		usleep(500);
-	return fake_fail(EINTR);
+	else
+		while (!__atomic_load_n(&v->run->immediate_exit, __ATOMIC_ACQUIRE))
+			usleep(500);
+	v->in_run = false;
+	return rc ? fake_fail(rc) : 0;
 }
 
 static inline int
@@ -405,6 +408,8 @@ fake_on_vcpu(struct fake_vcpu *v, unsigned long request, uintptr_t arg)
 	const struct kvm_device_attr *a = (struct kvm_device_attr *)arg;
 	const struct kvm_cpuid2 *c = (struct kvm_cpuid2 *)arg;
 
+	if (v->in_run)
+		abort();
 	switch (request) {
 	case KVM_RUN:
 		return fake_run(v);

@@ -277,15 +277,54 @@ every_bit_asked_is_taken_once(void **state)
 }
 
 static void
-an_nmi_goes_to_every_processor(void **state)
+an_nmi_goes_to_every_processor_while_it_runs(void **state)
 {
 	(void)state;
+	partition_go(p);
+	while (!fake_kvm.vcpu[0].in_run || !fake_kvm.vcpu[1].in_run)
+		usleep(500);
 	assert_int_equal(partition_nmi(p, &e), 0);
 	assert_int_equal(fake_kvm.vcpu[0].nmis, 1);
 	assert_int_equal(fake_kvm.vcpu[1].nmis, 1);
+	assert_true(atomic_load(&p->go));
 	fake_kvm.fails = KVM_NMI;
 	assert_int_equal(partition_nmi(p, &e), -EIO);
 	assert_string_equal(e.msg, "processor 0: NMI: Input/output error");
+	assert_true(atomic_load(&p->go));
+}
+
+static void
+an_nmi_wakes_no_processor_that_waits_to_be_started(void **state)
+{
+	static const struct {
+		uint32_t mp_state;
+		unsigned nmis;
+	} processors[] = { { KVM_MP_STATE_RUNNABLE, 1 }, { KVM_MP_STATE_HALTED, 1 },
+		{ KVM_MP_STATE_UNINITIALIZED, 0 }, { KVM_MP_STATE_INIT_RECEIVED, 0 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(processors) / sizeof(processors[0]); i++) {
+		partition_stop(p);
+		memcpy(fake_kvm.vcpu[1].state[0], &processors[i].mp_state, sizeof(uint32_t));
+		fake_kvm.vcpu[1].nmis = 0;
+		assert_int_equal(partition_nmi(p, &e), 0);
+		assert_int_equal(fake_kvm.vcpu[1].nmis, processors[i].nmis);
+	}
+}
+
+static void
+an_nmi_does_not_let_a_guest_run_past_what_it_asked(void **state)
+{
+	static const enum asked asked[] = { ASKED_RESET, ASKED_POWER_OFF, ASKED_FAILED };
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		partition_go(p);
+		partition_ask(p, asked[i]);
+		assert_int_equal(partition_nmi(p, &e), 0);
+		assert_false(atomic_load(&p->go));
+		assert_int_equal(partition_take_asked(p), asked[i]);
+	}
 }
 
 static void
@@ -691,7 +730,9 @@ main(void)
 		unit(exits_that_nobody_knows_stop_the_machine),
 		unit(a_processor_that_kvm_refuses_stops_the_machine), unit(a_guest_s_panic_is_told),
 		unit(it_goes_and_stops_as_often_as_one_likes), unit(every_bit_asked_is_taken_once),
-		unit(an_nmi_goes_to_every_processor),
+		unit(an_nmi_goes_to_every_processor_while_it_runs),
+		unit(an_nmi_wakes_no_processor_that_waits_to_be_started),
+		unit(an_nmi_does_not_let_a_guest_run_past_what_it_asked),
 		unit(every_processor_has_its_own_ids_and_the_partition_those_of_the_first),
 		unit(reset_goes_back_to_power_on), unit(reset_renews_the_paging_of_every_processor),
 		unit(system_management_mode_has_memory), unit(a_restored_machine_is_reset_to_power_on_too),
