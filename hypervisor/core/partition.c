@@ -390,6 +390,7 @@ partition_power_on(struct partition *p, struct err *e)
 		rc = boot_load(p->machine, p->mem, &entry, e);
 	if (rc == 0)
 		rc = vcpu_set_entry(&p->vcpu[0], &entry, e);
-	partition_take_asked(p);
+	/* Of the guest that was. What is news stays: a panic, output that nobody has fetched. */
+	atomic_fetch_and(&p->asked, ~(unsigned)ASKED_TO_END);
 	return rc;
 }

@@ -430,6 +430,24 @@ power_on_tells_why_it_failed_and_can_be_tried_again(void **state)
 	assert_int_equal(partition_power_on(p, &e), 0);
 }
 
+/* A device tells of output only while there was none before: a console that missed it would stay silent. */
+static void
+a_reset_forgets_what_the_guest_asked_of_its_machine_but_loses_no_news(void **state)
+{
+	(void)state;
+	partition_ask(p, ASKED_RESET);
+	partition_ask(p, ASKED_POWER_OFF);
+	partition_ask(p, ASKED_FAILED);
+	partition_ask(p, ASKED_PANIC);
+	partition_ask(p, ASKED_CONSOLE);
+	assert_int_equal(partition_power_on(p, &e), 0);
+	assert_int_equal(wait_asked(), ASKED_PANIC | ASKED_CONSOLE);
+	partition_ask(p, ASKED_FAILED);
+	assert_int_equal(partition_power_on(p, &e), 0);
+	partition_ask(p, ASKED_CONSOLE);
+	assert_int_equal(wait_asked(), ASKED_CONSOLE);
+}
+
 /* --- memory --------------------------------------------------------------------------------------- */
 
 static void
@@ -737,6 +755,7 @@ main(void)
 		unit(reset_goes_back_to_power_on), unit(reset_renews_the_paging_of_every_processor),
 		unit(system_management_mode_has_memory), unit(a_restored_machine_is_reset_to_power_on_too),
 		unit(power_on_tells_why_it_failed_and_can_be_tried_again),
+		unit(a_reset_forgets_what_the_guest_asked_of_its_machine_but_loses_no_news),
 		unit(added_memory_is_where_the_tables_say),
 		unit(added_memory_leaves_a_gap_above_memory_that_ends_anywhere),
 		unit(memory_is_added_in_whole_pieces_up_to_the_maximum),
