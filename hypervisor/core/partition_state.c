@@ -14,6 +14,9 @@
 #include "hypervisor/core/partition_devices.h"
 
 enum { CHIPS = 3, MSR_TSC = 0x10 };
+/* What time may have gone by for a guest: 73 years. Far from where sums of ns and moments of devices' timers
+ * come round. */
+#define REFERENCE_MAX (1ull << 61)
 
 /* --- a growing list of pieces: {u64 length, bytes padded to 8} ------------------------------------- */
 
@@ -112,6 +115,14 @@ save_clock(struct partition *p, struct clock_record *c, struct err *e)
 	c->reference = partition_now(p);
 	c->tsc_khz = p->tsc_khz;
 	return read_tsc(&p->vcpu[0], &c->tsc) < 0 ? err_set(e, EIO, "the TSC cannot be read") : 0;
+}
+
+static int
+check_reference(uint64_t ns, struct err *e)
+{
+	if (ns > REFERENCE_MAX)
+		return err_set(e, EINVAL, "the reference time: %llu ns cannot be", (unsigned long long)ns);
+	return 0;
 }
 
 static int
@@ -306,6 +317,8 @@ partition_restore_state(struct partition *p, const void *buf, size_t len, struct
 	int rc = piece_get(buf, len, &at, &clock, sizeof(clock), "clock", e);
 
 	p->fresh = false; /* from here on a reset must go back to power-on */
+	if (rc == 0)
+		rc = check_reference(clock.reference, e);
 	if (rc == 0)
 		rc = check_rate(p, clock.tsc_khz, e);
 	if (rc == 0)

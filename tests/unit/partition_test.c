@@ -623,6 +623,27 @@ a_rate_of_the_tsc_that_cannot_be_is_refused(void **state)
 	free(buf);
 }
 
+/* Devices reckon with the time in whole ticks, and the clock must not come to its end while they do. */
+static void
+a_reference_time_that_cannot_be_is_refused(void **state)
+{
+	static const uint64_t bad[] = { 1ull << 62, INT64_MAX, 1ull << 63, UINT64_MAX };
+	uint8_t *buf;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(partition_save_state(p, (void **)&buf, &n, &e), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		memcpy(buf + 24, &bad[i], sizeof(bad[i]));
+		memset(&e, 0, sizeof(e));
+		assert_int_equal(partition_restore_state(p, buf, n, &e), -EINVAL);
+		assert_non_null(strstr(e.msg, "reference time"));
+	}
+	memcpy(buf + 24, &(uint64_t){ 1ull << 61 }, 8); /* 73 years */
+	assert_int_equal(partition_restore_state(p, buf, n, &e), 0);
+	free(buf);
+}
+
 static void
 a_processor_s_part_that_is_empty_is_refused(void **state)
 {
@@ -762,6 +783,7 @@ main(void)
 		unit(memory_that_kvm_refuses_is_not_there_and_can_be_added_again),
 		unit(state_is_restored_equal), unit(state_is_restored_where_there_is_no_xsave),
 		unit(time_goes_on_where_it_was_saved), unit(a_rate_of_the_tsc_that_cannot_be_is_refused),
+		unit(a_reference_time_that_cannot_be_is_refused),
 		unit(a_processor_s_part_that_is_empty_is_refused),
 		unit(an_msr_that_another_host_has_otherwise_is_refused),
 		unit(what_kvm_refuses_while_it_is_built_is_told_and_nothing_stays),
