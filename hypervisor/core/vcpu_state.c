@@ -151,8 +151,8 @@ get_nested(struct vcpu *v, void *buf, size_t cap)
 	return ioctl(v->fd, KVM_GET_NESTED_STATE, n) < 0 ? -errno : (long)n->size;
 }
 
-/* Which of KVM's MSRs to carry, the first ones first. Returns how many. */
-static uint32_t
+/* Which of KVM's MSRs to carry, the first ones first. Returns how many, or -errno. */
+static long
 list_msrs(const struct vcpu *v, struct msrs *m)
 {
 	struct {
@@ -162,7 +162,7 @@ list_msrs(const struct vcpu *v, struct msrs *m)
 	uint32_t n = 0;
 
 	if (ioctl(v->p->host_info->kvm_fd, KVM_GET_MSR_INDEX_LIST, &list) < 0)
-		list.head.nmsrs = 0;
+		return -errno;
 	for (size_t i = 0; i < sizeof(first_msrs) / sizeof(first_msrs[0]); i++)
 		m->e[n++].index = first_msrs[i];
 	for (uint32_t i = 0; i < list.head.nmsrs && n < MSRS_MAX; i++)
@@ -181,11 +181,15 @@ get_msrs(struct vcpu *v, void *buf, size_t cap)
 {
 	struct msrs *m = buf;
 	uint32_t n, done = 0;
+	long listed;
 
 	if (cap < sizeof(*m))
 		return -ENOSPC;
 	memset(m, 0, sizeof(*m));
-	n = list_msrs(v, m);
+	listed = list_msrs(v, m);
+	if (listed < 0)
+		return listed;
+	n = (uint32_t)listed;
 	while (done < n) {
 		struct {
 			struct kvm_msrs head;

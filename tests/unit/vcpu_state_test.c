@@ -239,6 +239,20 @@ what_goes_another_way_is_not_carried_as_an_msr(void **state)
 	}
 }
 
+/* Without KVM's list the guest would go on without its system call entry, its FS and GS bases, ... */
+static void
+a_processor_whose_msrs_are_not_known_is_not_saved(void **state)
+{
+	size_t cap = vcpu_state_max(&p.vcpu[0]);
+	uint8_t *buf = malloc(cap);
+
+	(void)state;
+	fake_kvm.fails = KVM_GET_MSR_INDEX_LIST;
+	assert_int_equal(vcpu_save(&p.vcpu[0], buf, cap, &e), -EIO);
+	assert_string_equal(e.msg, "processor 0: MSRs: Input/output error");
+	free(buf);
+}
+
 int
 main(void)
 {
@@ -249,6 +263,7 @@ main(void)
 		T(no_msr_is_carried_twice),
 		T(timers_come_after_all_they_need),
 		T(what_goes_another_way_is_not_carried_as_an_msr),
+		T(a_processor_whose_msrs_are_not_known_is_not_saved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
