@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "hypervisor/chipset/pm.h"
@@ -200,6 +201,7 @@ life_create(struct worker *w, int stream, struct err *e)
 	if (rc < 0) {
 		/* Its walls may be up and its threads made: this process can do nothing else any more. */
 		w->quit = true;
+		w->status = EXIT_FAILURE;
 		return rc;
 	}
 	for (int i = 0; i < MACHINE_COM_PORTS; i++)

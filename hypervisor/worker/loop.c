@@ -112,5 +112,5 @@ worker_loop(struct worker *w)
 		if (f[SLOT_CONTROL].revents)
 			control_handle(w->control);
 	}
-	return 0;
+	return w->status;
 }

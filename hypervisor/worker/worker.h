@@ -39,6 +39,7 @@ struct worker {
 	atomic_int told_panic;  /* log_once */
 	struct console console[MACHINE_COM_PORTS];
 	bool quit;
+	int status; /* what the process ends with after that */
 };
 
 /* --- life.c -------------------------------------------------------------------------------------- */
@@ -69,7 +70,8 @@ extern const struct method worker_methods[];
 
 /* --- loop.c -------------------------------------------------------------------------------------- */
 
-/* Serves controller, partition and consoles until "quit". Returns the exit status of the process. */
+/* Serves controller, partition and consoles until "quit", or a machine that could not be made. Returns the
+ * exit status of the process. */
 int worker_loop(struct worker *w);
 
 #endif
