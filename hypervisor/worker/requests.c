@@ -147,8 +147,11 @@ do_create(void *ctx, void *params, void *result, struct err *e)
 	else
 		machine_close(&c->machine);
 	rc = life_create(w, c->stream, e);
-	if (rc < 0 && w->state == STATE_NONE)
+	if (rc < 0 && w->state == STATE_NONE) {
 		machine_close(&w->machine);
+		if (!w->p)
+			w->machine = (struct machine){ 0 }; /* there is none, and "status" says so */
+	}
 	if (c->stream >= 0)
 		close(c->stream);
 	return rc;

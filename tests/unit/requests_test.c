@@ -168,6 +168,26 @@ descriptors_of_requests_that_are_refused_are_closed(void **state)
 }
 
 static void
+a_machine_that_breaks_a_rule_leaves_nothing_of_itself(void **state)
+{
+	const int fd[] = { fake_kernel() };
+	size_t before = fake_open_fds();
+
+	(void)state;
+	assert_non_null(strstr(ask("create",
+				   "{\"Machine\":{\"ConfigurationVersion\":1,"
+				   "\"Id\":\"01234567-89ab-cdef-0123-456789abcdef\",\"Name\":\"bad\","
+				   "\"Memory\":{\"SizeInMB\":64,\"MaximumSizeInMB\":32},"
+				   "\"LinuxKernelDirect\":{\"Kernel\":0}}}",
+				   fd, 1),
+	    "Memory.MaximumSizeInMB: 32 is below"));
+	assert_int_equal(fake_open_fds(), before - 1);
+	assert_non_null(strstr(ask("status", "{}", NULL, 0),
+	    "\"Id\":\"00000000-0000-0000-0000-000000000000\",\"Name\":\"\",\"State\":\"None\""));
+	assert_string_equal(create(), "\"result\":{}}");
+}
+
+static void
 a_machine_that_cannot_be_made_leaves_no_descriptor(void **state)
 {
 	size_t before = fake_open_fds();
@@ -345,6 +365,7 @@ main(void)
 		unit(the_description_of_all_fits_into_an_answer),
 		unit(before_create_requests_are_refused_in_words),
 		unit(descriptors_of_requests_that_are_refused_are_closed),
+		unit(a_machine_that_breaks_a_rule_leaves_nothing_of_itself),
 		unit(a_machine_that_cannot_be_made_leaves_no_descriptor),
 		unit(a_stream_that_is_no_machine_leaves_no_descriptor),
 		unit(a_machine_lives),
