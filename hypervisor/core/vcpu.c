@@ -18,8 +18,6 @@
 #include "hypervisor/core/partition.h"
 #include "lib/log.h"
 
-const char *const exit_names[EXIT_KINDS] = { "Io", "Mmio", "Msr", "Hypercall", "Synic", "Stop", "Other" };
-
 #define KICK_SIGNAL SIGUSR1
 
 static void

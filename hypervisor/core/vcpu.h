@@ -15,18 +15,8 @@
 struct partition;
 struct kvm_run;
 
-/* Why a processor came out of the kernel: counted, shown by "statistics". */
-enum exit_kind {
-	EXIT_IO,
-	EXIT_MMIO,
-	EXIT_MSR,
-	EXIT_HYPERCALL,
-	EXIT_SYNIC,
-	EXIT_STOP,
-	EXIT_OTHER,
-	EXIT_KINDS
-};
-extern const char *const exit_names[EXIT_KINDS];
+/* Why a processor came out of the kernel: counted, and shown by "statistics", but for its stops. */
+enum exit_kind { EXIT_IO, EXIT_MMIO, EXIT_MSR, EXIT_HYPERCALL, EXIT_STOP, EXIT_OTHER, EXIT_KINDS };
 
 struct vcpu {
 	struct partition *p;

@@ -95,7 +95,6 @@ const struct allowed_call allowed_calls[] = {
 	{ SYS_ioctl, C, KVM(KVM_GET_DEVICE_ATTR), "TSC offset" },
 	{ SYS_ioctl, C, KVM(KVM_SET_DEVICE_ATTR), "TSC offset" },
 	{ SYS_ioctl, C, KVM(KVM_SET_TSC_KHZ), "TSC rate of a machine from another host" },
-	{ SYS_ioctl, C, KVM(KVM_GET_STATS_FD), "exit counts" },
 
 	{ SYS_exit_group, C, ANY, "the end" },
 };
