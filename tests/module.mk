@@ -9,6 +9,7 @@ $(TESTS): %: %.o $B/libworker.a $B/libfh.a
 # walls that would close around the test itself; calls that are to fail.
 FAKE_KVM := -Wl,--wrap=ioctl
 NO_WALLS := -Wl,--wrap=walls_close_control,--wrap=walls_close_processor
+gmem_test_LDFLAGS      := -Wl,--wrap=fallocate
 cpuid_test_LDFLAGS     := $(FAKE_KVM)
 partition_test_LDFLAGS := $(FAKE_KVM)
 vcpu_state_test_LDFLAGS := $(FAKE_KVM)

@@ -488,7 +488,9 @@ gmem_discard(struct gmem *m)
 	for (size_t i = 0; i < gmem_regions(m); i++) {
 		const struct gmem_region *r = &m->region[i];
 
-		fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)r->off, (off_t)r->len);
+		if (fallocate(
+			m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)r->off, (off_t)r->len) < 0)
+			memset(r->host, 0, r->len); /* dearer, but the next guest must not read it */
 		gmem_dirty(m, r->gpa, r->len);
 	}
 }

@@ -331,6 +331,33 @@ what_is_prepared_and_never_published_leaves_no_trace(void **state)
 	gmem_free(m);
 }
 
+static bool no_holes;
+int __real_fallocate(int fd, int mode, off_t off, off_t len);
+int __wrap_fallocate(int fd, int mode, off_t off, off_t len);
+
+int
+__wrap_fallocate(int fd, int mode, off_t off, off_t len)
+{
+	errno = EOPNOTSUPP;
+	return no_holes ? -1 : __real_fallocate(fd, mode, off, len);
+}
+
+static void
+memory_is_empty_after_a_discard_even_where_no_hole_can_be_made(void **state)
+{
+	struct gmem *m = two_regions();
+	char byte = 'x';
+
+	(void)state;
+	assert_int_equal(gmem_write(m, MIB - 1, "y", 1), 0);
+	no_holes = true;
+	gmem_discard(m);
+	no_holes = false;
+	assert_int_equal(gmem_read(m, MIB - 1, &byte, 1), 0);
+	assert_int_equal(byte, 0);
+	gmem_free(m);
+}
+
 static void
 huge_pages_come_whole_or_not_at_all(void **state)
 {
@@ -626,6 +653,7 @@ main(void)
 		cmocka_unit_test(nobody_can_shrink_it),
 		cmocka_unit_test(prepared_memory_is_ram_only_once_it_is_published),
 		cmocka_unit_test(what_is_prepared_and_never_published_leaves_no_trace),
+		cmocka_unit_test(memory_is_empty_after_a_discard_even_where_no_hole_can_be_made),
 		cmocka_unit_test(huge_pages_come_whole_or_not_at_all),
 		cmocka_unit_test(only_written_pages_are_dirty_and_only_once),
 		cmocka_unit_test(switching_tracking_on_begins_afresh_and_twice_forgets_nothing),
