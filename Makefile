@@ -22,7 +22,7 @@ LIBS  :=# static library NAME from NAME_SRC: $B/libNAME.a
 PROGS :=# program NAME from NAME_MAIN and NAME_LIBS (libraries), linked with NAME_LDLIBS and NAME_LDFLAGS: $B/bin/NAME
 GEN   :=# generated headers, made before anything is compiled
 
-include lib/module.mk hypervisor/module.mk tests/module.mk
+include $(filter-out tests/module.mk,$(wildcard */module.mk)) tests/module.mk
 
 all: $(PROGS:%=$B/bin/%)
 

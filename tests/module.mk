@@ -1,9 +1,11 @@
 # tests/: units here; lab, fuzz, crash and bench have their own module.mk.
 TESTS := $(patsubst %.c,$B/%,$(wildcard tests/unit/*_test.c))
 
-$(TESTS): %: %.o $B/libworker.a $B/libfh.a
+# What a test needs of other libraries it names: NAME_test_LDLIBS.
+$(TESTS): %: %.o $(LIBS:%=$B/lib%.a)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $($(@F)_LDFLAGS) -o $@ $^ -lcmocka -ljansson -lpthread
+	$(Q)$(CC) $(ALL_LDFLAGS) $($(@F)_LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+		$($(@F)_LDLIBS) -lcmocka -ljansson -lpthread
 
 # What a unit is cut off from: NAME_test_LDFLAGS. The kernel's KVM, for those with a fake one (fake_kvm.h);
 # walls that would close around the test itself; calls that are to fail.
