@@ -202,6 +202,27 @@ read_list(struct reader *r, const struct place *p, const struct field *f, json_t
 }
 
 static int
+read_strings(struct reader *r, const struct place *p, const struct field *f, json_t *v, void *out)
+{
+	const struct field element = { .min = 1, .max = f->size - 1, .size = f->size };
+	size_t *count = list_count(f, out), n = json_array_size(v);
+	int rc = 0;
+
+	if (!json_is_array(v))
+		return refuse(r, p, EINVAL, "not a list");
+	if (n < f->min || n > f->max)
+		return refuse(
+		    r, p, EINVAL, "%zu elements, not between %" PRIu64 " and %" PRIu64, n, f->min, f->max);
+	for (*count = 0; *count < n && rc == 0; ++*count) {
+		struct place here = { .up = p, .index = *count };
+
+		rc = read_string(
+		    r, &here, &element, json_array_get(v, *count), (char *)member(f, out) + *count * f->size);
+	}
+	return rc;
+}
+
+static int
 read_field(struct reader *r, const struct place *p, const struct field *f, json_t *v, void *out)
 {
 	void *m = member(f, out);
@@ -223,6 +244,11 @@ read_field(struct reader *r, const struct place *p, const struct field *f, json_
 		return read_object(r, p, f->fields, v, m);
 	case FIELD_LIST:
 		return read_list(r, p, f, v, out);
+	case FIELD_STRINGS:
+		return read_strings(r, p, f, v, out);
+	case FIELD_JSON:
+		*(json_t **)m = v;
+		return 0;
 	case FIELD_END:
 		break;
 	}
@@ -364,6 +390,24 @@ write_list(const struct field *f, const void *in)
 }
 
 static json_t *
+write_strings(const struct field *f, const void *in)
+{
+	size_t n = *(const size_t *)(const void *)((const char *)in + f->count_offset);
+	json_t *list = json_array();
+
+	assert(n <= f->max);
+	for (size_t i = 0; list && i < n; i++) {
+		const char *element = (const char *)const_member(f, in) + i * f->size;
+
+		if (json_array_append_new(list, write_string(element, f->size)) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static json_t *
 write_field(const struct field *f, const void *in)
 {
 	const void *m = const_member(f, in);
@@ -385,6 +429,10 @@ write_field(const struct field *f, const void *in)
 		return schema_write(f->fields, m);
 	case FIELD_LIST:
 		return write_list(f, in);
+	case FIELD_STRINGS:
+		return write_strings(f, in);
+	case FIELD_JSON:
+		return json_incref(*(json_t *const *)m);
 	case FIELD_FD:
 	case FIELD_END:
 		break;
@@ -401,6 +449,8 @@ schema_write(const struct field *table, const void *in)
 	for (const struct field *f = table; doc && f->type != FIELD_END; f++) {
 		if (f->type == FIELD_FD)
 			continue; /* a number would mean nothing to the reader */
+		if (f->type == FIELD_JSON && !*(json_t *const *)const_member(f, in))
+			continue;
 		if (json_object_set_new(doc, f->name, write_field(f, in)) < 0) {
 			json_decref(doc);
 			return NULL;

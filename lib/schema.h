@@ -20,16 +20,20 @@
 #include "lib/err.h"
 
 enum field_type {
-	FIELD_END,    /* ends a table */
-	FIELD_BOOL,   /* bool */
-	FIELD_UINT,   /* uint64_t, within min..max; a document cannot hold more than 2^63 - 1 */
-	FIELD_STRING, /* char[size], UTF-8 without control characters, min..max bytes, max < size */
-	FIELD_GUID,   /* uint8_t[16], written as "01234567-89ab-...", stored in the order written */
-	FIELD_ENUM,   /* unsigned: index into names[] */
-	FIELD_FD,     /* int: the document gives an index into the descriptors that came with the message */
-	FIELD_OBJECT, /* a struct at offset, described by fields */
-	FIELD_LIST,   /* array of structs of `size` bytes at offset, min..max elements, their number in a
-			 size_t at count_offset, each described by fields */
+	FIELD_END,     /* ends a table */
+	FIELD_BOOL,    /* bool */
+	FIELD_UINT,    /* uint64_t, within min..max; a document cannot hold more than 2^63 - 1 */
+	FIELD_STRING,  /* char[size], UTF-8 without control characters, min..max bytes, max < size */
+	FIELD_GUID,    /* uint8_t[16], written as "01234567-89ab-...", stored in the order written */
+	FIELD_ENUM,    /* unsigned: index into names[] */
+	FIELD_FD,      /* int: the document gives an index into the descriptors that came with the message */
+	FIELD_OBJECT,  /* a struct at offset, described by fields */
+	FIELD_LIST,    /* array of structs of `size` bytes at offset, min..max elements, their number in a
+			  size_t at count_offset, each described by fields */
+	FIELD_STRINGS, /* array of char[size] at offset, each 1..size - 1 bytes and clean as in FIELD_STRING,
+			  min..max elements, their number in a size_t at count_offset */
+	FIELD_JSON,    /* json_t *: any value, borrowed from the document when read, shared when written;
+			  NULL when absent */
 };
 
 struct field {
@@ -43,6 +47,9 @@ struct field {
 	const char *const *names;   /* FIELD_ENUM: NULL-terminated */
 	const struct field *fields; /* FIELD_OBJECT, FIELD_LIST */
 	const char *help;           /* one sentence */
+	const char *unit; /* "MiB", "s", "bytes", "path", "address"; what a number or text counts or names,
+			     described as "x-unit"; may be NULL */
+	bool secret;      /* a password: never logged, described as "writeOnly" */
 };
 
 /* Where the value of a row goes: { "Count", FIELD_UINT, FIELD_AT(processor, count), .min = 1, .max = 64 }. */

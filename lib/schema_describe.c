@@ -72,6 +72,13 @@ put_value(json_t *obj, const struct field *f)
 	case FIELD_LIST:
 		return put_range(obj, "array", "minItems", f->min, "maxItems", f->max) &&
 		       put(obj, "items", schema_describe(f->fields));
+	case FIELD_STRINGS:
+		return put_range(obj, "array", "minItems", f->min, "maxItems", f->max) &&
+		       put(obj, "items",
+			   json_pack("{s:s, s:i, s:I}", "type", "string", "minLength", 1, "maxLength",
+			       (json_int_t)(f->size - 1)));
+	case FIELD_JSON:
+		return true;
 	case FIELD_END:
 		break;
 	}
@@ -87,6 +94,10 @@ put_property(json_t *properties, json_t *required, const struct field *f)
 	if (!put(properties, f->name, value) || !put_value(value, f))
 		return false;
 	if (f->help && !put(value, "description", json_string(f->help)))
+		return false;
+	if (f->unit && !put(value, "x-unit", json_string(f->unit)))
+		return false;
+	if (f->secret && !put(value, "writeOnly", json_true()))
 		return false;
 	return !f->required || json_array_append_new(required, json_string(f->name)) == 0;
 }
@@ -136,6 +147,8 @@ wrong_with(const struct field *f)
 		return "no names";
 	if (f->type == FIELD_LIST && (f->max == 0 || f->size == 0))
 		return "admits no element";
+	if (f->type == FIELD_STRINGS && (f->max == 0 || f->size < 2))
+		return "admits no text";
 	if (nested && !f->fields)
 		return "no fields";
 	return NULL;
