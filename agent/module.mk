@@ -2,3 +2,10 @@
 LIBS      += agent
 agent_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c))
 AGENT_LDLIBS := -lwebsockets -lssl -lcrypto -lcrypt -ljansson -lpthread
+
+include agent/spawn/module.mk
+
+# Adapters and addresses: libnl keeps its headers in a folder of their own.
+AGENT_LDLIBS += -lnl-route-3 -lnl-3
+%/agent/host_net.o: CPPFLAGS += -I/usr/include/libnl3
+file_test_LDFLAGS := -Wl,--wrap=fsync
