@@ -1,0 +1,7 @@
+# sconfig/: the menu. libsconfig.a is all of it that needs neither terminal nor agent.
+sconfig_MAIN := sconfig/main.c sconfig/term.c sconfig/term_curses.c sconfig/console.c sconfig/link_rpc.c
+LIBS         += sconfig
+sconfig_SRC  := $(filter-out $(sconfig_MAIN),$(wildcard sconfig/*.c))
+PROGS        += sconfig
+sconfig_LIBS   := sconfig rpc fh
+sconfig_LDLIBS := -lncursesw -ltinfo -lwebsockets -lssl -lcrypto -ljansson -lpthread
