@@ -9,3 +9,5 @@ include agent/spawn/module.mk
 AGENT_LDLIBS += -lnl-route-3 -lnl-3
 %/agent/host_net.o: CPPFLAGS += -I/usr/include/libnl3
 file_test_LDFLAGS := -Wl,--wrap=fsync
+# Jobs and events, which these units hear themselves.
+vm_life_test_LDFLAGS := -Wl,--wrap=job_progress,--wrap=job_cancelled,--wrap=event_publish
