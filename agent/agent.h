@@ -16,14 +16,13 @@
 
 /* Where things are; absolute, without a slash at the end. Tests use a temporary tree. */
 struct agent_options {
-	const char *data;     /* /data: machines, images, system, log */
-	const char *run;      /* /run/freehold: sockets */
-	const char *etc;      /* /etc: passwd, shadow, group */
-	uint16_t port;        /* of the network carriers; 0: the kernel picks one */
-	bool remote;          /* open the port at start, whatever the host's settings say */
-	unsigned ring;        /* events kept for replay; 0: 4096 */
-	unsigned job_keep;    /* finished jobs kept; 0: 200 */
-	unsigned retry_delay; /* ms a failed log-in takes; 0: 500 */
+	const char *data;  /* /data: machines, images, system, log */
+	const char *run;   /* /run/freehold: sockets */
+	const char *etc;   /* /etc: passwd, shadow, group */
+	uint16_t port;     /* of the network carriers; 0: the kernel picks one */
+	bool remote;       /* open the port at start, whatever the host's settings say */
+	unsigned ring;     /* events kept for replay; 0: 4096 */
+	unsigned job_keep; /* finished jobs kept; 0: 200 */
 };
 
 struct agent {
@@ -35,7 +34,8 @@ struct agent {
 	struct tickets *tickets;
 	struct users *users;
 	struct tokens *tokens; /* API tokens and sessions */
-	struct dispatch *dispatch;
+	struct login *login;
+	struct pool *pool;
 	struct carriers *carriers;
 	struct machines *machines; /* agent_vm_start sets it */
 	struct host_state *host;   /* agent_host_start sets it */

@@ -10,6 +10,8 @@
 #define AGENT_FAULT_H
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "lib/err.h"
 
@@ -105,8 +107,8 @@ int fault_err(struct fault *f, enum fault_code code, const char *path, const cha
 const char *fault_symbol(enum fault_code code);
 /* When it happens, one sentence; NULL for a number that is none. */
 const char *fault_help(enum fault_code code);
-/* All codes in order, FAULT_NONE behind the last. */
-const enum fault_code *fault_codes(void);
+/* The i-th code there is; FAULT_NONE behind the last. For manuals and tests. */
+enum fault_code fault_code_at(size_t i);
 /* {"code":..., "message":..., "data":{...}}: a new reference, or NULL when memory is out. */
 json_t *fault_to_json(const struct fault *f);
 /* Back from such an object, as far as it holds one; for jobs and answers kept in files. */

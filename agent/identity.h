@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <time.h>
 
 #include "agent/method.h"
 
@@ -25,8 +27,11 @@ struct grant {
 struct identity {
 	char user[USER_SIZE];     /* "" before log-in */
 	char token[USER_SIZE];    /* the API token used, "" if none */
+	char session[65];         /* SHA-256 of the session used, "" if none */
 	char source[SOURCE_SIZE]; /* address of the peer; "pid 123" locally */
 	enum carrier carrier;
+	uint64_t stamp; /* of users and tokens when it was made: agent/login.h renews it */
+	time_t expires; /* of its token or session; 0: never */
 	enum role most; /* no grant counts for more: a token's role */
 	size_t grants;
 	struct grant grant[GRANTS_MAX];

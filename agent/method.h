@@ -30,6 +30,7 @@ enum {
 	METHOD_PRIORITY = 8,    /* served by the priority pool */
 	METHOD_OPEN = 16,       /* before log-in, too: role is ROLE_NONE */
 	METHOD_WAITS = 32,      /* may block for long (job.wait): on a thread of its own, bounded */
+	METHOD_LOGIN = 128,     /* checks a password: on the thread that does that */
 	METHOD_AUDITED = 64,    /* audited though it changes nothing (session.login, console.open) */
 };
 

@@ -1,0 +1,294 @@
+/*
+ * agent/login.c - credentials, and those who guess them.
+ */
+#include "agent/login.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "agent/secret.h"
+#include "agent/tokens.h"
+#include "agent/users.h"
+#include "lib/rate.h"
+
+enum {
+	GUESSERS = 256,
+	KEY_SIZE = USER_SIZE + SOURCE_SIZE + 2,
+	FORGET_MS = 15 * 60 * 1000, /* after so long without a failure */
+	LOCK_MS = 30 * 1000,
+	LOCK_MAX_MS = 15 * 60 * 1000,
+	TRIES_BURST = 10,
+	TRIES_PER_S = 1,
+};
+
+/* Whom a failure counts against, and how many it takes. */
+enum key { KEY_USER_AT_SOURCE, KEY_SOURCE, KEY_USER, KEYS };
+static const unsigned allowed[KEYS] = { 5, 20, 50 };
+
+struct guesser {
+	char key[KEY_SIZE]; /* "": free */
+	unsigned failures;
+	uint64_t last_ms, locked_until_ms;
+	struct rate tries;
+};
+
+struct login {
+	pthread_mutex_t lock;
+	uint64_t (*now_ms)(void);
+	struct guesser guesser[GUESSERS];
+};
+
+static uint64_t
+monotonic_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+struct login *
+login_new(void)
+{
+	struct login *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	pthread_mutex_init(&l->lock, NULL);
+	l->now_ms = monotonic_ms;
+	return l;
+}
+
+void
+login_free(struct login *l)
+{
+	if (l)
+		pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+void
+login_set_clock(struct login *l, uint64_t (*now_ms)(void))
+{
+	l->now_ms = now_ms;
+}
+
+static void
+make_key(char key[KEY_SIZE], enum key kind, const char *user, const char *source)
+{
+	switch (kind) {
+	case KEY_USER_AT_SOURCE:
+		snprintf(key, KEY_SIZE, "%.32s@%.63s", user, source);
+		break;
+	case KEY_SOURCE:
+		snprintf(key, KEY_SIZE, "@%.63s", source);
+		break;
+	case KEY_USER:
+	case KEYS:
+		snprintf(key, KEY_SIZE, "%.32s@", user);
+		break;
+	}
+}
+
+/* The row of key; if there is none and make is set, the one that was quiet longest is taken for it. */
+static struct guesser *
+row_of(struct login *l, const char *key, bool make)
+{
+	struct guesser *oldest = &l->guesser[0];
+
+	for (size_t i = 0; i < GUESSERS; i++) {
+		struct guesser *g = &l->guesser[i];
+
+		if (strcmp(g->key, key) == 0)
+			return g;
+		if (g->last_ms < oldest->last_ms)
+			oldest = g;
+	}
+	if (!make)
+		return NULL;
+	*oldest = (struct guesser){ .tries = { .burst = TRIES_BURST, .per_s = TRIES_PER_S } };
+	strcpy(oldest->key, key);
+	return oldest;
+}
+
+/* Milliseconds until the next try is heard; 0: now. A try from a source is counted. */
+static uint64_t
+must_wait(struct login *l, const char *user, const char *source)
+{
+	uint64_t now = l->now_ms(), wait = 0;
+	struct guesser *g;
+	char key[KEY_SIZE];
+
+	pthread_mutex_lock(&l->lock);
+	for (enum key kind = 0; kind < KEYS; kind++) {
+		make_key(key, kind, user, source);
+		g = row_of(l, key, kind == KEY_SOURCE);
+		if (g && g->locked_until_ms > now && g->locked_until_ms - now > wait)
+			wait = g->locked_until_ms - now;
+		if (kind != KEY_SOURCE)
+			continue;
+		g->last_ms = now;
+		if (!rate_take(&g->tries, now * 1000000) && wait == 0)
+			wait = 1000;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return wait;
+}
+
+static void
+count_failure(struct login *l, const char *user, const char *source)
+{
+	uint64_t now = l->now_ms(), lock;
+	char key[KEY_SIZE];
+
+	pthread_mutex_lock(&l->lock);
+	for (enum key kind = 0; kind < KEYS; kind++) {
+		struct guesser *g;
+
+		make_key(key, kind, user, source);
+		g = row_of(l, key, true);
+		if (now - g->last_ms > FORGET_MS)
+			g->failures = 0;
+		g->last_ms = now;
+		if (++g->failures < allowed[kind])
+			continue;
+		lock = g->failures - allowed[kind] < 5 ? LOCK_MS << (g->failures - allowed[kind])
+						       : LOCK_MAX_MS;
+		g->locked_until_ms = now + (lock < LOCK_MAX_MS ? lock : LOCK_MAX_MS);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Whoever knows the password is no guesser; what others did from elsewhere still counts. */
+static void
+count_success(struct login *l, const char *user, const char *source)
+{
+	char key[KEY_SIZE];
+	struct guesser *g;
+
+	pthread_mutex_lock(&l->lock);
+	make_key(key, KEY_USER_AT_SOURCE, user, source);
+	g = row_of(l, key, false);
+	if (g)
+		*g = (struct guesser){ 0 };
+	pthread_mutex_unlock(&l->lock);
+}
+
+static uint64_t
+stamp_of(struct agent *a)
+{
+	return users_stamp(a->users) + tokens_stamp(a->tokens);
+}
+
+static int
+locked_out(struct fault *f, uint64_t wait_ms)
+{
+	return fault_set(f, FAULT_LOCKED_OUT, NULL, NULL, "too many log-ins failed; try again in %llu s",
+	    (unsigned long long)(wait_ms + 999) / 1000);
+}
+
+int
+login_password(struct agent *a, const char *user, const char *password, struct identity *who, struct fault *f)
+{
+	uint64_t wait = must_wait(a->login, user, who->source), stamp = stamp_of(a);
+
+	if (wait)
+		return locked_out(f, wait);
+	if (strlen(user) >= USER_SIZE || strlen(password) > PASSWORD_MAX ||
+	    !users_check_password(a->users, user, password)) {
+		count_failure(a->login, user, who->source);
+		return fault_set(f, FAULT_LOGIN_FAILED, NULL, NULL, "user or password is wrong");
+	}
+	count_success(a->login, user, who->source);
+	if (!users_identify(a->users, user, who))
+		return fault_set(f, FAULT_LOGIN_FAILED, NULL, NULL, "user or password is wrong");
+	who->stamp = stamp;
+	return 0;
+}
+
+int
+login_token(struct agent *a, const char *text, struct identity *who, struct fault *f)
+{
+	uint64_t stamp = stamp_of(a), wait;
+	struct token_info info;
+
+	/* A token cannot be guessed; only those who try anyway are counted, and refused without looking. */
+	if (!tokens_find(a->tokens, text, &info) || !users_identify(a->users, info.user, who)) {
+		wait = must_wait(a->login, "", who->source);
+		if (wait)
+			return locked_out(f, wait);
+		return fault_set(f, FAULT_LOGIN_FAILED, NULL, "token.create makes a new one.",
+		    "the token is unknown or has expired");
+	}
+	strcpy(who->token, info.name);
+	strcpy(who->session, info.session);
+	who->most = info.role;
+	who->expires = info.expires;
+	who->stamp = stamp;
+	return 0;
+}
+
+int
+login_header(struct agent *a, const char *header, struct identity *who, struct fault *f)
+{
+	char pair[USER_SIZE + PASSWORD_MAX + 2], *colon;
+	int rc;
+
+	if (strncasecmp(header, "Bearer ", 7) == 0)
+		return login_token(a, header + 7, who, f);
+	if (strncasecmp(header, "Basic ", 6) != 0 || secret_base64(header + 6, pair, sizeof(pair)) < 0 ||
+	    !(colon = strchr(pair, ':')))
+		return fault_set(f, FAULT_LOGIN_FAILED, NULL,
+		    "Authorization: Bearer TOKEN, or Basic with user and password.",
+		    "the Authorization header is neither Bearer nor Basic");
+	*colon = '\0';
+	rc = login_password(a, pair, colon + 1, who, f);
+	explicit_bzero(pair, sizeof(pair));
+	return rc;
+}
+
+void
+login_peer(struct agent *a, uid_t uid, struct identity *who)
+{
+	uint64_t stamp = stamp_of(a);
+	char name[USER_SIZE];
+
+	if (uid == 0) { /* whatever passwd says, or whether it can be read */
+		strcpy(who->user, "root");
+		identity_grant(who, ROLE_ADMINISTRATOR, "/");
+	} else if (users_name(a->users, uid, name)) {
+		users_identify(a->users, name, who);
+	}
+	who->stamp = stamp;
+}
+
+void
+login_renew(struct agent *a, struct identity *who)
+{
+	uint64_t stamp = stamp_of(a);
+	char user[USER_SIZE];
+	bool counts = !who->expires || who->expires > time(NULL);
+
+	if (!who->user[0] || (counts && who->stamp == stamp))
+		return;
+	if (who->carrier == CARRIER_INTERNAL ||
+	    (who->carrier == CARRIER_LOCAL && strcmp(who->user, "root") == 0)) {
+		who->stamp = stamp;
+		return;
+	}
+	strcpy(user, who->user);
+	if (who->token[0])
+		counts = counts && tokens_counts(a->tokens, user, who->token);
+	if (who->session[0])
+		counts = counts && session_counts(a->tokens, who->session);
+	if (counts && users_identify(a->users, user, who)) {
+		who->stamp = stamp;
+		return;
+	}
+	who->user[0] = who->token[0] = who->session[0] = '\0';
+	who->grants = 0;
+}
