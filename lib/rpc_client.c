@@ -544,6 +544,16 @@ tell_progress(
 	return !progress || progress(ctx, &p);
 }
 
+static int
+job_failed(const char *why, struct rpc_error *e)
+{
+	json_t *made = json_pack("{s:i, s:s}", "code", 1000, "message", why);
+	int rc = rpc_fail_remote(e, made);
+
+	json_decref(made);
+	return rc;
+}
+
 /* Ended, and how: 1 while it goes on. */
 static int
 job_outcome(const json_t *doc, json_t **result, struct rpc_error *e)
@@ -552,22 +562,16 @@ job_outcome(const json_t *doc, json_t **result, struct rpc_error *e)
 	const json_t *error = json_object_get(doc, "error");
 	json_t *value = json_object_get(doc, "result");
 
-	if (strcmp(state, "Done") == 0) {
+	if (strcmp(state, "Completed") == 0) {
 		if (result)
 			*result = value ? json_incref(value) : json_null();
 		return 0;
 	}
 	if (json_is_object(error))
 		return rpc_fail_remote(e, error);
-	if (strcmp(state, "Failed") == 0 || strcmp(state, "Cancelled") == 0) {
-		json_t *made = json_pack("{s:i, s:s}", "code", 1000, "message",
-		    state[0] == 'C' ? "the job was cancelled" : "the job failed");
-		int rc = rpc_fail_remote(e, made);
-
-		json_decref(made);
-		return rc;
-	}
-	return 1;
+	if (strcmp(state, "Terminated") == 0)
+		return job_failed("the job was cancelled", e);
+	return strcmp(state, "Exception") == 0 ? job_failed("the job failed", e) : 1;
 }
 
 /* Between two looks; an interrupt ends it. */

@@ -1,0 +1,8 @@
+# shell/: fhsh, the Lua shell. Its parts are a library, so that tests and fuzz targets can have them.
+LIBS      += shell
+shell_SRC := $(filter-out shell/main.c,$(wildcard shell/*.c))
+PROGS     += fhsh
+fhsh_MAIN   := shell/main.c
+fhsh_LIBS   := shell rpc fh
+fhsh_LDLIBS := -llua5.4 -lreadline -lm $(RPC_LDLIBS)
+%/shell/lua_json.o %/shell/lua_rpc.o %/shell/shell.o %/shell/main.o: CPPFLAGS += -I/usr/include/lua5.4
