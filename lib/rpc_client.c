@@ -685,9 +685,11 @@ stream_remote(struct rpc_client *c, const char *ticket, struct rpc_error *e)
 int
 rpc_stream_open(struct rpc_client *c, const char *ticket, int *fd, struct rpc_error *e)
 {
-	*fd = c->remote ? stream_remote(c, ticket, e) : stream_local(c, ticket, e);
-	if (*fd < 0)
-		return *fd;
+	int got = c->remote ? stream_remote(c, ticket, e) : stream_local(c, ticket, e);
+
+	*fd = got < 0 ? -1 : got;
+	if (got < 0)
+		return got;
 	if (fcntl(*fd, F_SETFL, 0) < 0) { /* blocking, as people expect of a descriptor */
 		int rc = -errno;
 

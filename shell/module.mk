@@ -6,3 +6,6 @@ fhsh_MAIN   := shell/main.c
 fhsh_LIBS   := shell rpc fh
 fhsh_LDLIBS := -llua5.4 -lreadline -lm $(RPC_LDLIBS)
 %/shell/lua_json.o %/shell/lua_rpc.o %/shell/shell.o %/shell/main.o: CPPFLAGS += -I/usr/include/lua5.4
+
+# What the tests of the client and of the shell need.
+rpc_client_test_LDLIBS := $(RPC_LDLIBS)

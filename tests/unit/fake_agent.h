@@ -1,284 +1,392 @@
 /*
- * tests/unit/fake_agent.h - an agent in a test's own memory, behind struct link_ops: one host, a few
- * machines, the methods that the menu uses. It can die, refuse and answer nonsense when told to.
+ * tests/unit/fake_agent.h - an agent that speaks the wire on a Unix socket: a few machines, a job, a
+ * console, and every kind of misbehaviour. For the tests of the client and of the shell.
+ *
+ * A thread listens, one more serves each connection. What was asked last is kept for the test to see.
  */
-#ifndef TESTS_FAKE_AGENT_H
-#define TESTS_FAKE_AGENT_H
+#ifndef TESTS_UNIT_FAKE_AGENT_H
+#define TESTS_UNIT_FAKE_AGENT_H
 
-#include <errno.h>
+#include <ctype.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
-#include "sconfig/link.h"
+static struct fake_agent {
+	char folder[64], path[96];
+	int listener;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	char last[8192]; /* the last request of each method that matters: its params as text */
+	int polls;       /* job.get since the job began */
+	int polls_needed;
+	bool cancelled, web1_running, drop_next;
+	int connections, starts;
+} fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-struct fake_agent {
-	bool down;          /* nobody answers, until it is set to false */
-	int dies_in;        /* dies at that call, 1 is the next; 0: does not */
-	bool nonsense;      /* every answer is of the wrong shape */
-	json_t *host, *vms; /* its truth */
-	json_t *events;     /* to be taken */
-	json_t *calls;      /* every call: [method, params] */
-	bool connected;
-	int opened;
-};
+#define P_VM                                                                                            \
+	"{\"name\":\"vm\",\"required\":true,\"schema\":{\"type\":\"string\",\"description\":\"Name or " \
+	"id.\"}}"
+#define P_MEMORY                                                                                    \
+	"{\"name\":\"memory\",\"schema\":{\"type\":\"integer\",\"minimum\":16,\"maximum\":1048576," \
+	"\"x-unit\":\"MiB\",\"default\":512,\"description\":\"Memory.\"}}"
+#define R_ROW                                                                                               \
+	"{\"type\":\"object\",\"properties\":{\"id\":{\"type\":\"string\"},\"name\":{\"type\":\"string\"}," \
+	"\"state\":{\"type\":\"string\"},\"processors\":{\"type\":\"integer\"},\"memory\":{\"type\":"       \
+	"\"integer\",\"x-unit\":\"MiB\"},\"uptime\":{\"type\":\"integer\",\"x-unit\":\"s\"}}}"
 
-static int
-fake_refuse(struct rpc_error *e, int code, const char *symbol, const char *path, const char *message,
-    const char *hint)
-{
-	*e = (struct rpc_error){ .code = code };
-	snprintf(e->symbol, sizeof(e->symbol), "%s", symbol);
-	snprintf(e->path, sizeof(e->path), "%s", path);
-	snprintf(e->message, sizeof(e->message), "%s", message);
-	snprintf(e->hint, sizeof(e->hint), "%s", hint);
-	return -EREMOTEIO;
-}
+static const char fake_discover[] =
+    "{\"openrpc\":\"1.2.6\",\"info\":{\"title\":\"Freehold\",\"version\":\"1\"},\"methods\":["
+    "{\"name\":\"vm.create\",\"summary\":\"Creates a "
+    "machine.\",\"x-changes\":true,\"x-role\":\"Administrator\","
+    "\"x-example\":\"vm.create{name=\\\"web1\\\", memory=\\\"2G\\\"}\",\"params\":["
+    "{\"name\":\"name\",\"required\":true,\"schema\":{\"type\":\"string\",\"description\":\"Its "
+    "name.\"}}," P_MEMORY ",{\"name\":\"processors\",\"schema\":{\"type\":\"integer\"}},"
+    "{\"name\":\"kernel\",\"schema\":{\"type\":\"string\",\"x-unit\":\"path\",\"description\":\"Kernel.\"}},"
+    "{\"name\":\"automaticStart\",\"schema\":{\"type\":\"string\",\"enum\":[\"Nothing\",\"StartIfRunning\","
+    "\"Start\"],\"default\":\"Nothing\"}},{\"name\":\"notes\",\"schema\":{\"type\":\"string\"}},"
+    "{\"name\":\"tags\",\"schema\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}},"
+    "{\"name\":\"secure\",\"schema\":{\"type\":\"boolean\"}}],"
+    "\"errors\":[{\"code\":1405,\"message\":\"The name is taken.\",\"data\":{\"symbol\":\"VM_EXISTS\"}}]},"
+    "{\"name\":\"vm.list\",\"summary\":\"Lists "
+    "machines.\",\"params\":[{\"name\":\"name\",\"schema\":{\"type\":"
+    "\"string\"}},{\"name\":\"state\",\"schema\":{\"type\":\"string\",\"enum\":[\"Off\",\"Running\"]}}],"
+    "\"result\":{\"name\":\"result\",\"schema\":{\"type\":\"object\",\"properties\":{\"vms\":{\"type\":"
+    "\"array\","
+    "\"items\":" R_ROW "}}}}},"
+    "{\"name\":\"vm.get\",\"summary\":\"One machine.\",\"params\":[" P_VM
+    "],\"result\":{\"schema\":{\"properties\":"
+    "{\"vm\":" R_ROW "}}}},"
+    "{\"name\":\"vm.set\",\"summary\":\"Changes one.\",\"x-changes\":true,\"params\":[" P_VM "," P_MEMORY
+    "]},"
+    "{\"name\":\"vm.start\",\"summary\":\"Starts it.\",\"x-changes\":true,\"params\":[" P_VM "]},"
+    "{\"name\":\"vm.stop\",\"summary\":\"Stops it.\",\"x-changes\":true,\"x-job\":true,\"params\":[" P_VM
+    ",{\"name\":\"mode\",\"schema\":{\"type\":\"string\",\"enum\":[\"shutdown\",\"turnOff\"]}},"
+    "{\"name\":\"timeout\",\"schema\":{\"type\":\"integer\",\"x-unit\":\"s\"}}]},"
+    "{\"name\":\"vm.delete\",\"summary\":\"Deletes "
+    "it.\",\"x-changes\":true,\"x-destructive\":true,\"params\":[" P_VM "]},"
+    "{\"name\":\"job.get\",\"summary\":\"A job.\",\"params\":[{\"name\":\"job\",\"required\":true,\"schema\":"
+    "{\"type\":\"string\"}}]},{\"name\":\"job.list\",\"summary\":\"Jobs.\",\"params\":[]},"
+    "{\"name\":\"job.cancel\",\"summary\":\"Ends it.\",\"params\":[{\"name\":\"job\",\"required\":true,"
+    "\"schema\":{\"type\":\"string\"}}]},"
+    "{\"name\":\"host.get\",\"summary\":\"The host.\",\"params\":[]},"
+    "{\"name\":\"host.set\",\"summary\":\"Changes it.\",\"x-changes\":true,\"params\":[{\"name\":\"name\","
+    "\"schema\":{\"type\":\"string\"}},{\"name\":\"dns\",\"schema\":{\"type\":\"array\",\"items\":{\"type\":"
+    "\"string\"}}}]},"
+    "{\"name\":\"console.open\",\"summary\":\"A console.\",\"params\":[" P_VM "]},"
+    "{\"name\":\"file.list\",\"summary\":\"Files.\",\"params\":[{\"name\":\"folder\",\"schema\":{\"type\":"
+    "\"string\"}}]},"
+    "{\"name\":\"user.create\",\"summary\":\"A user.\",\"x-changes\":true,\"params\":[{\"name\":\"name\","
+    "\"required\":true,\"schema\":{\"type\":\"string\"}},{\"name\":\"password\",\"required\":true,\"schema\":"
+    "{\"type\":\"string\",\"writeOnly\":true}}]},"
+    "{\"name\":\"nic.vlan.set\",\"summary\":\"A VLAN.\",\"x-changes\":true,\"params\":[" P_VM
+    ",{\"name\":\"id\",\"required\":true,\"schema\":{\"type\":\"integer\"}}]},"
+    "{\"name\":\"test.hang\",\"summary\":\"Never answers.\",\"params\":[]},"
+    "{\"name\":\"test.drop\",\"summary\":\"Hangs up.\",\"params\":[]},"
+    "{\"name\":\"../etc\",\"summary\":\"No name.\",\"params\":[]}]}";
 
-static json_t *
-fake_vm(struct fake_agent *a, const char *name)
-{
-	json_t *vm;
-	size_t i;
-
-	json_array_foreach(a->vms, i,
-	    vm) if (name && strcmp(json_string_value(json_object_get(vm, "name")), name) == 0) return vm;
-	return NULL;
-}
-
-static bool
-fake_dry(json_t *params)
-{
-	return json_is_true(json_object_get(json_object_get(params, "_"), "dryRun"));
-}
-
-static int
-fake_host_set(struct fake_agent *a, json_t *params, json_t **result, struct rpc_error *e)
-{
-	const char *name = json_string_value(json_object_get(params, "name")), *key;
-	json_t *value, *adapter = json_array_get(json_object_get(a->host, "adapters"), 0);
-
-	if (name && strcmp(name, "taken") == 0)
-		return fake_refuse(e, 1306, "BAD_HOST_NAME", "name", "taken is the name of another host.",
-		    "Choose another.");
-	if (name && strcmp(name, "broken") == 0)
-		return fake_refuse(e, 1014, "STORAGE", "", "The disk is full.", "");
-	*result = json_pack("{s:b,s:[s]}", "changed", 1, "would", "write the settings of the host");
-	if (fake_dry(params))
-		return 0;
-	json_object_foreach(params, key, value)
-	{
-		if (strcmp(key, "_") == 0 || strcmp(key, "adapter") == 0)
-			continue;
-		if (strcmp(key, "address") == 0)
-			json_object_set_new(adapter, "addresses", json_pack("[O]", value));
-		else if ((strcmp(key, "name") != 0 && json_object_get(adapter, key)) ||
-			 strcmp(key, "dhcp") == 0)
-			json_object_set(adapter, key, value);
-		else
-			json_object_set(a->host, key, value);
-	}
-	return 0;
-}
-
-static int
-fake_vm_call(struct fake_agent *a, const char *verb, json_t *params, json_t **result, struct rpc_error *e)
-{
-	json_t *vm = fake_vm(a, json_string_value(json_object_get(params, "vm"))), *copy;
-	size_t i;
-
-	if (strcmp(verb, "list") == 0) {
-		*result = json_pack("{s:o}", "vms", json_deep_copy(a->vms));
-		return 0;
-	}
-	if (strcmp(verb, "create") == 0) {
-		if (fake_vm(a, json_string_value(json_object_get(params, "name"))))
-			return fake_refuse(
-			    e, 1405, "VM_EXISTS", "name", "There is a machine of that name.", "");
-		*result = json_pack("{s:b}", "changed", 1);
-		if (fake_dry(params))
-			return 0;
-		copy = json_deep_copy(params);
-		json_object_del(copy, "_");
-		json_object_set_new(copy, "state", json_string("Off"));
-		json_object_set_new(copy, "id", json_string("00000000-0000-4000-8000-000000000009"));
-		json_object_set_new(copy, "revision", json_integer(1));
-		json_array_append_new(a->vms, copy);
-		return 0;
-	}
-	if (!vm)
-		return fake_refuse(
-		    e, 1404, "VM_NOT_FOUND", "vm", "There is no such machine.", "vm.list shows them.");
-	if (strcmp(verb, "get") == 0) {
-		*result = json_pack("{s:o}", "vm", json_deep_copy(vm));
-		return 0;
-	}
-	*result = json_pack("{s:b}", "changed", 1);
-	if (fake_dry(params))
-		return 0;
-	if (strcmp(verb, "start") == 0) {
-		json_object_set_new(vm, "state", json_string("Running"));
-	} else if (strcmp(verb, "stop") == 0) {
-		json_object_set_new(vm, "state", json_string("Off"));
-		json_decref(*result);
-		*result = json_pack("{s:s}", "job", "job-1");
-	} else if (strcmp(verb, "set") == 0) {
-		json_object_update(vm, params);
-		json_object_del(vm, "_");
-		json_object_del(vm, "vm");
-	} else if (strcmp(verb, "delete") == 0) {
-		json_array_foreach(a->vms, i, copy) if (copy == vm)
-		{
-			json_array_remove(a->vms, i);
-			break;
-		}
-	}
-	return 0;
-}
-
-static int
-fake_answer(struct fake_agent *a, const char *method, json_t *params, json_t **result, struct rpc_error *e)
-{
-	json_t *meta = json_object_get(params, "_");
-
-	if (strncmp(method, "vm.", 3) == 0)
-		return fake_vm_call(a, method + 3, params, result, e);
-	if (strcmp(method, "host.get") == 0)
-		*result = json_deep_copy(a->host);
-	else if (strcmp(method, "host.set") == 0)
-		return fake_host_set(a, params, result, e);
-	else if (strcmp(method, "host.timeZones") == 0)
-		*result = json_pack("{s:[s,s,s]}", "zones", "Asia/Tokyo", "Europe/Vienna", "UTC");
-	else if (strcmp(method, "file.list") == 0)
-		*result = json_pack("{s:[{s:s,s:s,s:i},{s:s,s:s,s:i}]}", "files", "name", "vmlinuz", "path",
-		    "/data/images/vmlinuz", "size", 8000000, "name", "initrd.img", "path",
-		    "/data/images/initrd.img", "size", 4000000);
-	else if (strcmp(method, "session.get") == 0)
-		*result = json_pack(
-		    "{s:s,s:s,s:s}", "user", "root", "role", "Administrator", "carrier", "local");
-	else if (strcmp(method, "event.subscribe") == 0 || strcmp(method, "job.cancel") == 0)
-		*result = json_object();
-	else if (strcmp(method, "job.get") == 0 || strcmp(method, "job.wait") == 0)
-		*result = json_pack("{s:{s:s,s:s}}", "job", "id", "job-1", "state", "Done");
-	else if (strcmp(method, "host.restart") == 0 || strcmp(method, "host.shutdown") == 0) {
-		if (!json_is_true(json_object_get(meta, "confirm")) && !fake_dry(params))
-			return fake_refuse(e, 1005, "CONFIRM_NEEDED", "", "This has to be confirmed.", "");
-		*result = json_pack("{s:b}", "changed", 1);
-	} else
-		return fake_refuse(e, -32601, "NO_SUCH_METHOD", "", "There is no such method.", "");
-	return 0;
-}
-
-static int
-fake_open(void *ctx, struct rpc_error *e)
-{
-	struct fake_agent *a = ctx;
-
-	a->opened++;
-	a->connected = !a->down;
-	if (a->down)
-		fake_refuse(e, RPC_NOT_CONNECTED, "NOT_CONNECTED", "", "Nobody answers.", "");
-	return a->down ? -ECONNREFUSED : 0;
-}
-
-static int
-fake_call(void *ctx, const char *method, json_t *params, int timeout_ms, json_t **result, struct rpc_error *e)
-{
-	struct fake_agent *a = ctx;
-	struct rpc_error mine;
-	json_t *answer = NULL;
-	int rc;
-
-	(void)timeout_ms;
-	if (a->dies_in && --a->dies_in == 0)
-		a->down = true;
-	if (a->down || !a->connected) {
-		a->connected = false;
-		json_decref(params);
-		return fake_refuse(e ? e : &mine, RPC_NOT_CONNECTED, "NOT_CONNECTED", "", "Gone.", "") * 0 -
-		       ECONNRESET;
-	}
-	json_array_append_new(a->calls, json_pack("[s,O]", method, params));
-	rc = fake_answer(a, method, params, &answer, e ? e : &mine);
-	if (rc == 0 && a->nonsense) {
-		json_decref(answer);
-		answer = json_pack("{s:[i,n,{}],s:s,s:{s:i},s:[[]],s:s}", "vms", 1, "adapters", "x", "vm",
-		    "name", 7, "files", "would", "y");
-	}
-	json_decref(params);
-	if (result)
-		*result = json_incref(answer);
-	json_decref(answer);
-	return rc;
-}
-
-static json_t *
-fake_next_event(void *ctx)
-{
-	struct fake_agent *a = ctx;
-	json_t *event = json_incref(json_array_get(a->events, 0));
-
-	if (a->down)
-		a->connected = false;
-	json_array_remove(a->events, 0);
-	return event;
-}
-
-static bool
-fake_connected(void *ctx)
-{
-	struct fake_agent *a = ctx;
-
-	if (a->down)
-		a->connected = false;
-	return a->connected;
-}
-
-static const struct link_ops fake_agent_ops = { fake_open, fake_call, fake_next_event, fake_connected };
-
-static void
-fake_agent_begin(struct fake_agent *a)
-{
-	*a = (struct fake_agent){ .events = json_array(), .calls = json_array() };
-	a->host = json_pack("{s:s,s:s,s:i,s:s,s:s,s:i,s:i,s:i,s:b,s:i,s:s,"
-			    "s:[{s:s,s:s,s:s,s:b,s:[s],s:s,s:[s]},{s:s,s:s,s:s,s:b,s:[],s:s,s:[]}]}",
-	    "name", "host1", "version", "0.3", "uptime", 7260, "time", "2026-11-23T09:30:00", "timeZone",
-	    "UTC", "processors", 4, "memory", 8192, "memoryFree", 6144, "remoteManagement", 1, "port", 8443,
-	    "fingerprint",
-	    "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF",
-	    "adapters", "name", "eth0", "mac", "52:54:00:12:34:56", "link", "up", "dhcp", 1, "addresses",
-	    "192.0.2.5/24", "gateway", "192.0.2.1", "dns", "192.0.2.53", "name", "eth1", "mac",
-	    "52:54:00:12:34:57", "link", "down", "dhcp", 0, "addresses", "gateway", "", "dns");
-	a->vms = json_pack(
-	    "[{s:s,s:s,s:s,s:i,s:i,s:i,s:s,s:s,s:i},{s:s,s:s,s:s,s:i,s:i,s:i,s:s,s:s,s:s,s:i}]", "id",
-	    "00000000-0000-4000-8000-000000000001", "name", "web1", "state", "Off", "processors", 1, "memory",
-	    512, "uptime", 0, "automaticStart", "Nothing", "kernel", "/data/images/vmlinuz", "revision", 3,
-	    "id", "00000000-0000-4000-8000-000000000002", "name", "db1", "state", "Running", "processors", 2,
-	    "memory", 2048, "uptime", 7260, "automaticStart", "Start", "kernel", "/data/images/vmlinuz",
-	    "reason", "", "revision", 5);
-}
-
-static void
-fake_agent_end(struct fake_agent *a)
-{
-	json_decref(a->host);
-	json_decref(a->vms);
-	json_decref(a->events);
-	json_decref(a->calls);
-}
-
-/* The last call of a method: its parameters; borrowed, NULL if there was none. */
 static inline json_t *
-fake_last(struct fake_agent *a, const char *method)
+fake_vm(const char *name, bool running, int memory)
 {
-	for (size_t i = json_array_size(a->calls); i-- > 0;) {
-		json_t *call = json_array_get(a->calls, i);
+	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i}", "id", name, "name", name, "state",
+	    running ? "Running" : "Off", "processors", 2, "memory", memory, "uptime", running ? 93784 : 0);
+}
 
-		if (strcmp(json_string_value(json_array_get(call, 0)), method) == 0)
-			return json_array_get(call, 1);
+static inline json_t *
+fake_error(int code, const char *symbol, const char *path, const char *hint, const char *message)
+{
+	return json_pack("{s:{s:i, s:s, s:{s:s, s:s, s:s}}}", "error", "code", code, "message", message,
+	    "data", "symbol", symbol, "path", path, "hint", hint);
+}
+
+static inline json_t *
+fake_list(const json_t *params)
+{
+	const char *state = json_string_value(json_object_get(params, "state"));
+	json_t *vms = json_array();
+
+	if (!state || (strcmp(state, "Running") == 0) == fake.web1_running)
+		json_array_append_new(vms, fake_vm("web1", fake.web1_running, 2048));
+	if (!state || strcmp(state, "Off") == 0)
+		json_array_append_new(vms, fake_vm("web2", false, 512));
+	return json_pack("{s:{s:o}}", "result", "vms", vms);
+}
+
+static inline json_t *
+fake_job(void)
+{
+	bool ended = ++fake.polls >= fake.polls_needed;
+	json_t *job = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s}", "job", "7", "state",
+	    fake.cancelled ? "Terminated"
+	    : ended        ? "Completed"
+			   : "Running",
+	    "phase", "stopping", "done", fake.polls, "total", fake.polls_needed, "unit", "s");
+
+	if (fake.cancelled)
+		json_object_set_new(job, "error",
+		    json_pack("{s:i, s:s, s:{s:s}}", "code", 1012, "message", "the job was cancelled", "data",
+			"symbol", "CANCELLED"));
+	else if (ended)
+		json_object_set_new(job, "result", json_pack("{s:b}", "changed", 1));
+	return json_pack("{s:{s:o}}", "result", "job", job);
+}
+
+static inline bool
+fake_knows(const json_t *params)
+{
+	const char *vm = json_string_value(json_object_get(params, "vm"));
+
+	return vm && (strcmp(vm, "web1") == 0 || strcmp(vm, "web2") == 0);
+}
+
+/* {"result":...} or {"error":...} */
+static inline json_t *
+fake_vm_answer(const char *verb, const json_t *params)
+{
+	const json_t *meta = json_object_get(params, "_");
+	bool dry = json_is_true(json_object_get(meta, "dryRun")), before = fake.web1_running;
+
+	if (strcmp(verb, "list") == 0)
+		return fake_list(params);
+	if (strcmp(verb, "create") == 0)
+		return json_pack("{s:{s:b, s:o}}", "result", "changed", 1, "vm", fake_vm("web3", false, 512));
+	if (!fake_knows(params))
+		return fake_error(
+		    1404, "VM_NOT_FOUND", "vm", "vm list shows the machines.", "no machine is called so");
+	if (dry)
+		return json_pack("{s:{s:b, s:b, s:[s]}}", "result", "changed", 1, "dryRun", 1, "would",
+		    "do something to the machine");
+	if (strcmp(verb, "get") == 0)
+		return json_pack("{s:{s:o}}", "result", "vm", fake_vm("web1", fake.web1_running, 2048));
+	if (strcmp(verb, "start") == 0) {
+		fake.web1_running = true;
+		fake.starts++;
+		return json_pack("{s:{s:b}}", "result", "changed", !before);
 	}
+	if (strcmp(verb, "stop") == 0) {
+		fake.web1_running = fake.cancelled = false;
+		fake.polls = 0;
+		return json_pack("{s:{s:s, s:b}}", "result", "job", "7", "changed", 1);
+	}
+	if (strcmp(verb, "set") == 0)
+		return json_pack("{s:{s:b, s:[s]}}", "result", "changed", 1, "restart", "memory");
+	if (!json_is_true(json_object_get(meta, "confirm")))
+		return fake_error(1005, "CONFIRM_NEEDED", "_.confirm", "", "this needs confirmation");
+	return json_pack("{s:{s:b}}", "result", "changed", 1);
+}
+
+static inline json_t *
+fake_answer(const char *method, const json_t *params)
+{
+	if (strncmp(method, "vm.", 3) == 0)
+		return fake_vm_answer(method + 3, params);
+	if (strcmp(method, "rpc.discover") == 0)
+		return json_pack("{s:o}", "result", json_loads(fake_discover, 0, NULL));
+	if (strcmp(method, "job.get") == 0)
+		return fake_job();
+	if (strcmp(method, "job.cancel") == 0)
+		fake.cancelled = true;
+	if (strcmp(method, "host.get") == 0)
+		return json_pack("{s:{s:s, s:[{s:s, s:b}]}}", "result", "name", "alpha", "adapters", "name",
+		    "eth0", "link", 1);
+	if (strcmp(method, "console.open") == 0)
+		return json_pack("{s:{s:s, s:s}}", "result", "ticket", "T1", "path", "/stream/T1");
+	if (strcmp(method, "file.list") == 0)
+		return json_pack(
+		    "{s:{s:[{s:s, s:s}]}}", "result", "files", "name", "vmlinuz", "path", "images/vmlinuz");
+	if (strcmp(method, "test.evil") == 0)
+		return fake_error(1999, "EVIL\x1b[2J", "", "", "\x1b]0;gotcha\x07line\nbreak");
+	return json_pack("{s:{s:b}}", "result", "changed", 1);
+}
+
+static inline void
+fake_send(int fd, json_t *msg)
+{
+	char *text = json_dumps(msg, JSON_COMPACT);
+
+	if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0)
+		shutdown(fd, SHUT_RDWR);
+	free(text);
+	json_decref(msg);
+}
+
+static inline void
+fake_event(int fd, int seq)
+{
+	fake_send(fd,
+	    json_pack("{s:s, s:s, s:{s:i, s:s, s:s, s:{s:s}}}", "jsonrpc", "2.0", "method", "event", "params",
+		"seq", seq, "type", "vm.state", "time", "2026-01-01T00:00:00Z", "data", "vm", "web1"));
+}
+
+static inline void
+fake_flood(int fd)
+{
+	static char much[65536];
+
+	memset(much, 'x', sizeof(much));
+	for (int i = 0; i < 40; i++)
+		if (send(fd, much, sizeof(much), MSG_NOSIGNAL) < 0)
+			return;
+}
+
+/* What misbehaves on the wire itself. False: it is no such method. */
+static inline bool
+fake_misbehave(int fd, const char *method, json_t *id)
+{
+	if (strcmp(method, "test.hang") == 0)
+		return true;
+	if (strcmp(method, "test.drop") == 0)
+		return shutdown(fd, SHUT_RDWR), true;
+	if (strcmp(method, "test.garbage") == 0)
+		return send(fd, "\x7f\x00{]\n", 5, MSG_NOSIGNAL), true;
+	if (strcmp(method, "test.neither") == 0)
+		return fake_send(fd, json_pack("{s:s, s:O}", "jsonrpc", "2.0", "id", id)), true;
+	if (strcmp(method, "test.flood") == 0)
+		return fake_flood(fd), true;
+	if (strcmp(method, "event.subscribe") == 0)
+		for (int i = 1; i <= 3; i++)
+			fake_event(fd, i);
+	return false;
+}
+
+/* A console: everything comes back in capitals, after a greeting; Ctrl-D ends it. */
+static inline void
+fake_stream(int fd)
+{
+	char c;
+
+	if (send(fd, "{\"result\":{}}\nlogin: ", 21, MSG_NOSIGNAL) != 21)
+		return;
+	while (read(fd, &c, 1) == 1 && c != 4) {
+		c = (char)toupper((unsigned char)c);
+		if (send(fd, &c, 1, MSG_NOSIGNAL) != 1)
+			return;
+	}
+}
+
+static inline bool
+fake_serve_line(int fd, const char *line)
+{
+	json_t *msg = json_loads(line, 0, NULL), *id = json_object_get(msg, "id"), *answer;
+	const char *method = json_string_value(json_object_get(msg, "method"));
+	const char *stream = json_string_value(json_object_get(msg, "stream"));
+	char *text = json_dumps(json_object_get(msg, "params"), JSON_COMPACT | JSON_ENCODE_ANY);
+
+	if (stream) {
+		if (strcmp(stream, "T1") == 0)
+			fake_stream(fd);
+		else
+			fake_send(fd, fake_error(1204, "TICKET_INVALID", "", "", "this ticket is not valid"));
+		shutdown(fd, SHUT_RDWR);
+	} else if (method) {
+		pthread_mutex_lock(&fake.lock);
+		if (strcmp(method, "job.get") != 0 && strcmp(method, "file.list") != 0)
+			snprintf(fake.last, sizeof(fake.last), "%s %s", method, text ? text : "null");
+		if (fake.drop_next && strcmp(method, "vm.start") == 0) {
+			fake.drop_next = false; /* carried out, but nobody is told */
+			json_decref(fake_answer(method, json_object_get(msg, "params")));
+			shutdown(fd, SHUT_RDWR);
+		} else if (!fake_misbehave(fd, method, id)) {
+			answer = fake_answer(method, json_object_get(msg, "params"));
+			json_object_set_new(answer, "jsonrpc", json_string("2.0"));
+			json_object_set(answer, "id", id);
+			fake_send(fd, answer);
+		}
+		pthread_mutex_unlock(&fake.lock);
+	}
+	free(text);
+	json_decref(msg);
+	return method != NULL;
+}
+
+static inline void *
+fake_serve(void *ctx)
+{
+	int fd = (int)(intptr_t)ctx;
+	static const size_t room = 1 << 21;
+	char *line = malloc(room);
+	size_t n = 0;
+
+	while (line && n + 1 < room && read(fd, line + n, 1) == 1) {
+		if (line[n] != '\n') {
+			n++;
+			continue;
+		}
+		line[n] = '\0';
+		n = 0;
+		if (!fake_serve_line(fd, line))
+			break;
+	}
+	free(line);
+	close(fd);
 	return NULL;
+}
+
+static inline void *
+fake_accept(void *ctx)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int fd;
+
+	(void)ctx;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	while ((fd = accept4(fake.listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		fake.connections++;
+		if (pthread_create(&thread, &attr, fake_serve, (void *)(intptr_t)fd) != 0)
+			close(fd);
+	}
+	pthread_attr_destroy(&attr);
+	return NULL;
+}
+
+/* Listens in a new folder; the path is told to clients by FREEHOLD_SOCKET. */
+static inline int
+fake_agent_start(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	strcpy(fake.folder, "/tmp/fhsh-test-XXXXXX");
+	if (!mkdtemp(fake.folder))
+		return -1;
+	snprintf(fake.path, sizeof(fake.path), "%s/rpc.sock", fake.folder);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", fake.path);
+	fake.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(fake.listener, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fake.listener, 16) < 0)
+		return -1;
+	fake.web1_running = true;
+	fake.polls_needed = 3;
+	setenv("FREEHOLD_SOCKET", fake.path, 1);
+	return pthread_create(&fake.thread, NULL, fake_accept, NULL);
+}
+
+static inline void
+fake_agent_stop(void)
+{
+	shutdown(fake.listener, SHUT_RDWR);
+	pthread_join(fake.thread, NULL);
+	close(fake.listener);
+	unlink(fake.path);
+	rmdir(fake.folder);
+}
+
+/* What was asked last: "vm.start {\"vm\":\"web1\"}"; a copy that lives until the next call. */
+static inline const char *
+fake_last(void)
+{
+	static char copy[sizeof(fake.last)];
+
+	pthread_mutex_lock(&fake.lock);
+	memcpy(copy, fake.last, sizeof(copy));
+	pthread_mutex_unlock(&fake.lock);
+	return copy;
 }
 
 #endif
