@@ -250,12 +250,14 @@ cells_wrap(const char *text, int width, const char **next)
 			blank = at;
 		if (used <= width)
 			continue;
-		if (blank && blank > text) {
-			*next = blank + 1;
-			return (size_t)(blank - text);
-		}
-		*next = at > text ? at : p; /* at least one character, or it would never end */
-		return (size_t)(*next - text);
+		if (!blank || blank == text)
+			blank = NULL;
+		if (at == text) /* at least one character, or it would never end */
+			at = p;
+		*next = blank ? blank + 1 : at;
+		if (!**next)
+			*next = NULL;
+		return (size_t)((blank ? blank : at) - text);
 	}
 	*next = *p ? p + 1 : NULL;
 	return (size_t)(p - text);

@@ -487,7 +487,7 @@ is_choice(struct form *f, size_t i)
 	if (!form_changed(f, i) && !(f->page->flags & PAGE_CREATES))
 		return true;
 	choices = form_choices(f, i, &n);
-	for (size_t c = 0; c < n; c++)
+	for (size_t c = 0; choices && c < n; c++)
 		if (strcmp(choices[c].value, f->entry[i].value) == 0)
 			return true;
 	return n == 0; /* the list could not be had: the agent knows */
@@ -599,7 +599,9 @@ form_summary(const struct form *f)
 	if (json_array_size(f->would))
 		fputs("\nThe host will:\n", s);
 	json_array_foreach(f->would, i, line)
-	    fprintf(s, "- %s\n", json_is_string(line) ? json_string_value(line) : "?");
+	{
+		fprintf(s, "- %s\n", json_is_string(line) ? json_string_value(line) : "?");
+	}
 	return fclose(s) == 0 ? out : NULL;
 }
 

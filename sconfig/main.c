@@ -278,6 +278,7 @@ run_full(struct app *a)
 	if (!curses_open(&a->term))
 		return FULL_IMPOSSIBLE;
 	a->full = true;
+	a->cells.ascii = !a->term.unicode || curses_is_plain();
 	ui_begin(&ui, &a->link, &a->cells, &a->terminal);
 	ui.quiet = a->term.serial;
 	end = full_loop(a, &ui);
@@ -390,7 +391,6 @@ main(int argc, char **argv)
 	rc = read_options(&a, argc, argv);
 	if (rc >= 0)
 		return rc;
-	a.cells.ascii = !a.term.unicode;
 	a.terminal = (struct ui_terminal){ .shell = run_shell, .console = run_console, .ctx = &a };
 	a.rpc.host = a.host[0] ? a.host : NULL;
 	term_save();

@@ -15,12 +15,14 @@ first_address(const json_t *doc)
 	size_t i, j;
 
 	json_array_foreach(json_object_get(doc, "adapters"), i, adapter)
-	    json_array_foreach(json_object_get(adapter, "addresses"), j, address)
 	{
-		const char *text = json_string_value(address);
+		json_array_foreach(json_object_get(adapter, "addresses"), j, address)
+		{
+			const char *text = json_string_value(address);
 
-		if (text && strncasecmp(text, "fe80:", 5) != 0 && strncmp(text, "169.254.", 8) != 0)
-			return text;
+			if (text && strncasecmp(text, "fe80:", 5) != 0 && strncmp(text, "169.254.", 8) != 0)
+				return text;
+		}
 	}
 	return NULL;
 }

@@ -138,7 +138,7 @@ show_choices(struct prompts *p, const struct choice *choices, size_t n, const ch
 {
 	size_t shown = 0;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; choices && i < n; i++) {
 		if (!strcasestr(choices[i].value, part))
 			continue;
 		if (shown++ < LIST_MOST)
@@ -580,7 +580,6 @@ prompts_run(struct prompts *p)
 			return PROMPTS_FITS;
 		if (show)
 			show_menu(p);
-		show = false;
 		r = ask(p, "Enter number to select an option:", NULL, line, sizeof(line));
 		if (r == REPLY_EOF)
 			break;

@@ -48,6 +48,12 @@ curses_open(const struct term *t)
 	return true;
 }
 
+bool
+curses_is_plain(void)
+{
+	return strncmp(termname(), "vt", 2) == 0;
+}
+
 void
 curses_close(void)
 {
@@ -107,6 +113,12 @@ put_cell(int row, int col, const struct cell *cell)
 }
 
 static bool
+differs(const struct cell *a, const struct cell *b)
+{
+	return a->ch != b->ch || a->mark != b->mark;
+}
+
+static bool
 same_size(const struct cells *c)
 {
 	return shown.at && shown.rows == c->rows && shown.cols == c->cols;
@@ -126,8 +138,7 @@ curses_show(const struct cells *c, bool again)
 			int i = row * c->cols + col;
 			bool blank = c->at[i].ch == ' ' && !c->at[i].mark;
 
-			if (c->at[i].ch &&
-			    (all ? !blank : memcmp(&c->at[i], &shown.at[i], sizeof(c->at[i])) != 0))
+			if (c->at[i].ch && (all ? !blank : differs(&c->at[i], &shown.at[i])))
 				put_cell(row, col, &c->at[i]);
 		}
 	memcpy(shown.at, c->at, (size_t)(c->rows * c->cols) * sizeof(*c->at));

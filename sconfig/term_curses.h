@@ -13,6 +13,8 @@
 
 /* Takes the terminal. An unknown TERM is taken for a vt100. False: there is no description for either. */
 bool curses_open(const struct term *t);
+/* It is a vt100, or taken for one: ASCII is all that it may be sent. */
+bool curses_is_plain(void);
 /* Gives it back; also when it is not open. */
 void curses_close(void);
 /* Gives it to somebody else for a while, and takes it again. */

@@ -69,7 +69,8 @@ load_part(struct ui *ui, const char *method, const char *member, json_t **part)
 	json_t *answer = NULL;
 
 	if (link_call(ui->link, method, NULL, &answer, &e) < 0) {
-		ui_say_error(ui, &e);
+		if (ui->link->up) /* else the health line says so */
+			ui_say_error(ui, &e);
 	} else {
 		json_decref(*part);
 		*part = json_incref(member ? json_object_get(answer, member) : answer);

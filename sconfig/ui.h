@@ -103,8 +103,9 @@ struct view *view_pick(const char *title, const struct choice *choices, size_t n
 /* A job's progress; what is the sentence when it is done ("web1: stopped"). Leaving it leaves it running. */
 struct view *view_job(const char *what, const char *job);
 
-/* A list that scrolls: keeps focus within n rows in sight of a window of rows; returns the first row. */
-int scroll_to(int top, int focus, int n, int rows);
+/* A list that scrolls: keeps focus within n rows in sight of a window of rows; returns the first row in
+ * sight. */
+int scroll_to(int first, int focus, int n, int rows);
 /* Moves a focus by a key: arrows, j and k if letters, Ctrl-N, Ctrl-P, Home, End, pages. False: not such a
  * key. */
 bool move_focus(int *focus, int n, int page, uint32_t key, bool letters);

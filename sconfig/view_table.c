@@ -223,7 +223,7 @@ chosen_action(void *ctx, struct ui *ui, const char *value)
 {
 	struct table_view *t = ctx;
 
-	for (const struct action *a = t->page->actions; a->key; a++)
+	for (const struct action *a = t->page->actions; a && a->key; a++)
 		if (strcmp(a->label, value) == 0)
 			act(t, ui, a);
 }
@@ -235,7 +235,7 @@ list_actions(struct table_view *t, struct ui *ui)
 	struct choice choices[16] = { 0 };
 	size_t n = 0;
 
-	for (const struct action *a = t->page->actions; a->key && n < 16; a++) {
+	for (const struct action *a = t->page->actions; a && a->key && n < 16; a++) {
 		if (!a->no_row && !row_count(t))
 			continue;
 		snprintf(choices[n].value, sizeof(choices[n].value), "%s", a->label);

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "fake_agent.h"
+#include "fake_menu_agent.h"
 #include "sconfig/pages.h"
 #include "sconfig/ui.h"
 
