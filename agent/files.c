@@ -131,14 +131,17 @@ list_entries(int fd, const char *folder, struct err *e)
 json_t *
 file_list(const char *data, const char *folder, struct err *e)
 {
+	const char *rest = strcmp(folder, "images") == 0 ? "." : skip_prefix(folder, "images");
+	char dir[PATH_MAX];
 	json_t *list;
 	int fd;
 
-	if (strcmp(folder, "images") != 0 && !skip_prefix(folder, "images")) {
+	if (!rest) {
 		err_set(e, EINVAL, "'%s': only images and folders below it are shown", folder);
 		return NULL;
 	}
-	fd = open_beneath(data, folder, O_RDONLY | O_DIRECTORY, e);
+	snprintf(dir, sizeof(dir), "%s/images", data);
+	fd = open_beneath(dir, rest[0] ? rest : ".", O_RDONLY | O_DIRECTORY, e);
 	if (fd < 0) {
 		err_wrap(e, fd, "%s", folder);
 		return NULL;

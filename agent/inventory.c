@@ -169,24 +169,31 @@ place_of(const struct machines *ms, const char *name, bool *there)
 }
 
 static int
-insert(struct machines *ms, struct vm *vm, struct err *e)
+reserve(struct machines *ms, struct err *e)
+{
+	size_t room = ms->room ? ms->room * 2 : 64;
+	struct vm **bigger;
+
+	if (ms->n < ms->room)
+		return 0;
+	bigger = realloc(ms->vm, room * sizeof(struct vm *));
+	if (!bigger)
+		return err_set(e, ENOMEM, "out of memory");
+	ms->vm = bigger;
+	ms->room = room;
+	return 0;
+}
+
+/* There is room, and nobody has its name. */
+static void
+insert(struct machines *ms, struct vm *vm)
 {
 	bool there;
 	size_t at = place_of(ms, vm->name, &there);
 
-	if (ms->n == ms->room) {
-		size_t room = ms->room ? ms->room * 2 : 64;
-		struct vm **bigger = realloc(ms->vm, room * sizeof(struct vm *));
-
-		if (!bigger)
-			return err_set(e, ENOMEM, "out of memory");
-		ms->vm = bigger;
-		ms->room = room;
-	}
 	memmove(&ms->vm[at + 1], &ms->vm[at], (ms->n - at) * sizeof(ms->vm[0]));
 	ms->vm[at] = vm;
 	ms->n++;
-	return 0;
 }
 
 static void
@@ -336,9 +343,11 @@ load(struct machines *ms, const char *name, struct err *e)
 	show_broken(vm);
 	if (vm->broken[0])
 		log_msg(LOG_WARN, "%s: %s", name, vm->broken);
-	rc = insert(ms, vm, e);
+	rc = reserve(ms, e);
 	if (rc < 0)
 		vm_put(vm);
+	else
+		insert(ms, vm);
 	return rc;
 }
 
@@ -466,12 +475,25 @@ move_in(struct machines *ms, struct vm *vm, const char *folder, struct err *e)
 	int rc = taken(ms, &vm->config, e);
 
 	path_of(ms, vm->name, NULL, path);
+	if (rc == 0)
+		rc = reserve(ms, e);
 	if (rc == 0 && renameat2(AT_FDCWD, folder, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
 		rc = err_sys(e, "%s", path);
-	if (rc == 0)
-		rc = insert(ms, vm, e);
-	if (rc == 0)
+	if (rc == 0) {
+		insert(ms, vm);
 		look(ms, vm, &vm->mark);
+	}
+	return rc;
+}
+
+int
+inventory_may_create(struct machines *ms, const struct vm_config *c, struct err *e)
+{
+	int rc;
+
+	pthread_mutex_lock(&ms->lock);
+	rc = taken(ms, c, e);
+	pthread_mutex_unlock(&ms->lock);
 	return rc;
 }
 
@@ -505,8 +527,12 @@ inventory_create(struct machines *ms, const struct vm_config *c, struct vm **out
 		vm_put(vm);
 		return rc;
 	}
-	*out = vm;
-	return file_sync_dir(ms->vms, e);
+	rc = file_sync_dir(ms->vms, e);
+	if (rc < 0)
+		vm_put(vm); /* it is there, but may not outlive a crash */
+	else
+		*out = vm;
+	return rc;
 }
 
 static int
@@ -520,7 +546,7 @@ rename_folder(struct machines *ms, struct vm *vm, const char *name, struct err *
 		return err_sys(e, "%s", to);
 	take_out(ms, vm);
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
-	insert(ms, vm, e); /* there is room: one was taken out */
+	insert(ms, vm); /* there is room: one was taken out */
 	return file_sync_dir(ms->vms, e);
 }
 

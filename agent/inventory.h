@@ -27,7 +27,10 @@ size_t inventory_all(struct machines *ms, struct vm ***out);
 /* Reads vm.json again if it was edited. Takes the locks itself. */
 void inventory_refresh(struct machines *ms, struct vm *vm);
 
-/* Makes a machine of c (name, id and all). -EEXIST: the name or the id is taken. */
+/* Whether inventory_create would find name or id taken: 0 or -EEXIST. */
+int inventory_may_create(struct machines *ms, const struct vm_config *c, struct err *e);
+/* Makes a machine of c (name, id and all). -EEXIST: the name or the id is taken.
+ * *out is to be vm_put. */
 int inventory_create(struct machines *ms, const struct vm_config *c, struct vm **out, struct err *e);
 /*
  * Gives vm a new document; its revision is counted up. Another c->name renames it (-EEXIST: taken). `may`
