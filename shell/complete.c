@@ -72,13 +72,26 @@ add_names(struct candidates *out, const struct catalogue *c, const char *path, c
 	}
 }
 
-/* Names of parameters that are not given yet, as "name=". */
+/* Whether p is one of the first n that were given without their names. */
+static bool
+given_in_order(const struct operation *op, const struct param *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (convert_positional(op, i) == p)
+			return true;
+	return false;
+}
+
+/* Names of parameters that are not given yet, as "name="; the first n were given in their order. */
 static void
-add_params(struct candidates *out, const struct operation *op, const char *prefix, const char *given)
+add_params(
+    struct candidates *out, const struct operation *op, const char *prefix, const char *given, size_t n)
 {
 	char text[96], look[100];
 
 	for (size_t i = 0; i < op->n_params; i++) {
+		if (given_in_order(op, &op->params[i], n))
+			continue;
 		snprintf(text, sizeof(text), "%s=", op->params[i].name);
 		snprintf(look, sizeof(look), " %s", text);
 		if (!strstr(given, look))
@@ -128,20 +141,20 @@ add_topics(struct candidates *out, const struct catalogue *c, const char *prefix
 		candidates_add(out, prefix, c->op[i].name);
 }
 
-/* The positional parameter that the word under the cursor would be. */
-static const struct param *
-next_positional(const struct operation *op, const struct words *w, size_t first, size_t end)
+/* How many of the words first..end are values without a name. */
+static size_t
+count_values(const struct operation *op, const struct words *w, size_t first, size_t end)
 {
-	size_t position = 0;
+	size_t n = 0;
 
 	for (size_t i = first; i < end; i++) {
 		const char *eq = strchr(w->word[i], '=');
 
 		if (strncmp(w->word[i], "--", 2) != 0 &&
 		    !(eq && operation_param(op, w->word[i], (size_t)(eq - w->word[i]))))
-			position++;
+			n++;
 	}
-	return convert_positional(op, position);
+	return n;
 }
 
 static void
@@ -156,11 +169,11 @@ complete_arguments(struct candidates *out, const struct catalogue *c, const stru
 		add_values(out, c, op, p, eq + 1, names);
 		return;
 	}
-	p = next_positional(op, w, first, last);
+	p = convert_positional(op, count_values(op, w, first, last));
 	if (p)
 		add_values(out, c, op, p, word, names);
 	if (out->n == 0)
-		add_params(out, op, word, line);
+		add_params(out, op, word, line, count_values(op, w, first, last));
 }
 
 /* words: those before the cursor, the last being the one under it (it may be empty). */
@@ -334,7 +347,7 @@ complete_lua(struct candidates *out, const struct catalogue *c, const char *line
 	if (!dot && name > line && name[-1] == ':') {
 		complete_handle(out, c, line, name - 1, prefix);
 	} else if (op && !dot) {
-		add_params(out, op, prefix, line);
+		add_params(out, op, prefix, line, 0);
 	} else {
 		add_names(out, c, path, prefix);
 		if (!dot && names->globals)

@@ -63,9 +63,9 @@ put_overview(FILE *f, const struct catalogue *c, size_t width)
 	    "  vm console web1                   for v in vms{state=\"Running\"} do print(v.name) end\n"
 	    "Tab completes. A command takes --yes, --json, --what-if and --background.\n\n"
 	    "What this host can do (help \"vm\", help \"vm.create\" tell more):\n";
-	static const char outro[] = "\nLua functions of the shell: call help job jobs json null on_event "
-				    "print_table sleep strict whatif\n"
-				    "exit, or Ctrl-D, leaves.\n";
+	static const char outro[] =
+	    "\nThe shell's own in Lua: call help json next_event null print_table sleep strict whatif\n"
+	    "exit, or Ctrl-D, leaves.\n";
 
 	fputs(intro, f);
 	put_nouns(f, c, width);

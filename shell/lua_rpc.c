@@ -738,18 +738,35 @@ is_list(lua_State *L, int index)
 	return is;
 }
 
+/* Lua keeps no order of names: by the alphabet then. Takes the reference of v. */
+static json_t *
+sorted(json_t *v)
+{
+	char *text = v ? json_dumps(v, JSON_SORT_KEYS | JSON_ENCODE_ANY) : NULL;
+	json_t *out = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+
+	free(text);
+	if (!out)
+		return v;
+	json_decref(v);
+	return out;
+}
+
 static void
 show_one(lua_State *L, int index)
 {
 	const struct session *s = session_of(L);
 	const struct operation *op = operation_of(L, index);
+	const json_t *schema = NULL;
 	size_t width = out_columns(fileno(stdout));
 	json_t *v = NULL;
 
 	if (luaL_testudata(L, index, HANDLE) && !s->json) {
 		struct handle *h = lua_touserdata(L, index);
 
-		push_members(L, h->noun, h->id);
+		push_members(L, h->noun, h->id); /* raises when there is no such method */
+		schema = catalogue_verb(&s->cat, h->noun, "get")->result;
+		schema = json_object_get(json_object_get(schema, "properties"), h->noun);
 		v = lua_to_json(L, -1, handle_name, NULL, 0);
 		lua_pop(L, 1);
 	} else if (is_list(L, index)) {
@@ -759,10 +776,11 @@ show_one(lua_State *L, int index)
 	} else if (lua_istable(L, index)) {
 		lua_pop(L, 1);
 	}
+	v = sorted(v);
 	if (v && (op || s->json)) {
 		session_show(s, op, v);
 	} else if (v) {
-		table_answer(stdout, v, NULL, width);
+		table_answer(stdout, v, schema, width);
 	} else {
 		out_clean(stdout, luaL_tolstring(L, index, NULL), true);
 		fputc('\n', stdout);

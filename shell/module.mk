@@ -9,3 +9,6 @@ fhsh_LDLIBS := -llua5.4 -lreadline -lm $(RPC_LDLIBS)
 
 # What the tests of the client and of the shell need.
 rpc_client_test_LDLIBS := $(RPC_LDLIBS)
+units_test_LDLIBS      := -lm
+table_test_LDLIBS      := -lm
+command_test_LDLIBS    := $(fhsh_LDLIBS)

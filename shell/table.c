@@ -349,6 +349,24 @@ table_list(FILE *f, const json_t *list, const json_t *schema, size_t width)
 	free_cells(&t);
 }
 
+/* The same members, those of the schema first and in its order: a new reference, or NULL. */
+static json_t *
+in_order(const json_t *object, const json_t *schema)
+{
+	json_t *out = json_object(), *v;
+	const char *name;
+
+	json_object_foreach(json_object_get(schema, "properties"), name, v)
+	{
+		json_t *member = json_object_get(object, name);
+
+		if (member)
+			json_object_set(out, name, member);
+	}
+	json_object_update_missing(out, (json_t *)object);
+	return out;
+}
+
 static void
 put_members(FILE *f, const json_t *object, const json_t *schema, size_t width)
 {
@@ -383,11 +401,11 @@ put_members(FILE *f, const json_t *object, const json_t *schema, size_t width)
 void
 table_object(FILE *f, const json_t *object, const json_t *schema, size_t width)
 {
+	json_t *ordered = in_order(object, schema), *v;
 	const char *name;
-	json_t *v;
 
-	put_members(f, object, schema, width);
-	json_object_foreach((json_t *)object, name, v)
+	put_members(f, ordered, schema, width);
+	json_object_foreach(ordered, name, v)
 	{
 		char *head = objects_only(v) ? heading(name) : NULL;
 
@@ -397,6 +415,7 @@ table_object(FILE *f, const json_t *object, const json_t *schema, size_t width)
 		table_list(f, v, json_object_get(property(schema, name), "items"), width);
 		free(head);
 	}
+	json_decref(ordered);
 }
 
 /* A list of things in an object of one member: {"vms": [...]}. */

@@ -161,10 +161,10 @@ unit_bytes(double bytes, char out[UNIT_TEXT])
 		bytes /= 1024;
 		i++;
 	}
-	if (floor(bytes) == bytes || bytes >= 100)
-		snprintf(out, UNIT_TEXT, "%.0f %s", bytes, names[i]);
-	else
-		snprintf(out, UNIT_TEXT, "%.1f %s", bytes, names[i]);
+	if (bytes < 100)
+		bytes = round(bytes * 10) / 10;
+	snprintf(
+	    out, UNIT_TEXT, floor(bytes) == bytes || bytes >= 100 ? "%.0f %s" : "%.1f %s", bytes, names[i]);
 }
 
 void
