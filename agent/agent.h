@@ -37,6 +37,7 @@ struct agent {
 	struct login *login;
 	struct pool *pool;
 	struct carriers *carriers;
+	struct caretaker *caretaker;
 	struct machines *machines; /* agent_vm_start sets it */
 	struct host_state *host;   /* agent_host_start sets it */
 	/*
@@ -44,6 +45,7 @@ struct agent {
 	 * false when there is no such machine.
 	 */
 	bool (*vm_guid)(struct agent *a, const char *name_or_guid, char guid[37]);
+	bool has_vm, has_host; /* they were started, and have to be stopped */
 };
 
 /* Starts everything; returns 0 or -errno with *e, and nothing is left running. */

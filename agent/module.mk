@@ -1,7 +1,14 @@
 # agent/: fh-agent, which owns the inventory and answers every call. agent/spawn/ is a program of its own.
 LIBS      += agent
 agent_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c))
-AGENT_LDLIBS := -lwebsockets -lssl -lcrypto -lcrypt -ljansson -lpthread
+ifeq ($(wildcard agent/methods_host.c),)
+agent_SRC += agent/absent/host.c
+endif
+PROGS     += fh-agent
+AGENT_LDLIBS    := -lwebsockets -lssl -lcrypto -lcrypt -ljansson -lpthread
+fh-agent_MAIN   := agent/main.c
+fh-agent_LIBS   := agent worker fh
+fh-agent_LDLIBS  = $(AGENT_LDLIBS)
 
 include agent/spawn/module.mk
 
