@@ -15,7 +15,13 @@
 #include "lib/text.h"
 #include "sconfig/form.h"
 
-enum { MEMORY_LEAST = 16, MEMORY_MOST = 1 << 24 /* MiB */, PROCESSORS_MOST = 240, NAME_MOST = 63 };
+enum {
+	MEMORY_LEAST = 32,
+	MEMORY_MOST = 1 << 24 /* MiB */,
+	PROCESSORS_MOST = 64,
+	HOST_NAME_MOST = 63,
+	VM_NAME_MOST = 100
+};
 
 __attribute__((format(printf, 3, 4))) static bool
 no(char *why, size_t size, const char *fmt, ...)
@@ -34,8 +40,8 @@ check_host_name(const struct form *f, const char *text, char *why, size_t size)
 	size_t len = strlen(text);
 
 	(void)f;
-	if (len > NAME_MOST)
-		return no(why, size, "A computer name has at most %d characters.", NAME_MOST);
+	if (len > HOST_NAME_MOST)
+		return no(why, size, "A computer name has at most %d characters.", HOST_NAME_MOST);
 	for (size_t i = 0; i < len; i++)
 		if (!isalnum((unsigned char)text[i]) && text[i] != '-')
 			return no(why, size, "A computer name has only letters, digits and hyphens.");
@@ -48,10 +54,13 @@ bool
 check_vm_name(const struct form *f, const char *text, char *why, size_t size)
 {
 	(void)f;
-	if (strlen(text) > NAME_MOST)
-		return no(why, size, "A machine's name has at most %d bytes.", NAME_MOST);
-	if (strchr(text, '/') || text[0] == '.')
-		return no(why, size, "A machine's name has no slash and does not begin with a dot.");
+	if (strlen(text) > VM_NAME_MOST)
+		return no(why, size, "A machine's name has at most %d bytes.", VM_NAME_MOST);
+	if (strpbrk(text, "/*?"))
+		return no(why, size, "A machine's name has no / * or ?.");
+	if (strchr(".- ", text[0]) || text[strlen(text) - 1] == ' ')
+		return no(
+		    why, size, "A machine's name does not begin with . - or a space, nor end with one.");
 	return true;
 }
 

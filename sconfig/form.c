@@ -178,7 +178,7 @@ loaded_value(struct form *f, size_t i, char out[VALUE_SIZE])
 {
 	const struct item *item = &f->page->items[i];
 
-	if (f->page->flags & PAGE_CREATES || item->flags & ITEM_UNSENT)
+	if (f->page->flags & PAGE_CREATES || item->flags & (ITEM_UNSENT | ITEM_UNREAD))
 		set_text(out, VALUE_SIZE, item->first ? item->first : "");
 	else if (item->type == ITEM_FACT && item->source.method)
 		listed_fact(f, i, out);
@@ -195,6 +195,8 @@ shown_by(const struct form *f, const struct item *item, bool was)
 	long at = member ? item_index(f, member, strlen(member)) : -1;
 	const char *value;
 
+	if (item->type == ITEM_FACT && f->page->flags & PAGE_CREATES)
+		return false; /* there is nothing yet */
 	if (at < 0)
 		return true;
 	value = was ? f->entry[at].was : f->entry[at].value;
@@ -667,7 +669,7 @@ read_back(const struct form *f, char (*wanted)[VALUE_SIZE], const bool *sent)
 		const struct item *item = &f->page->items[i];
 		json_t *want, *is;
 
-		if (!sent[i] || item->flags & ITEM_KEY)
+		if (!sent[i] || item->flags & (ITEM_KEY | ITEM_UNREAD))
 			continue;
 		want = item_value(item, wanted[i]);
 		is = item_value(item, f->entry[i].was);
@@ -700,6 +702,19 @@ load_and_tell(struct form *f)
 	return said;
 }
 
+/* What waits for the machine's next start, behind what was said; takes said. */
+static char *
+say_restart(char *said, const json_t *restart)
+{
+	char names[VALUE_SIZE], *all = NULL;
+
+	show_plain(restart, names, sizeof(names));
+	if (asprintf(&all, "%s At the machine's next start: %s.", said, names) < 0)
+		return said;
+	free(said);
+	return all;
+}
+
 int
 form_apply(struct form *f, int *at, char **said, char **job)
 {
@@ -718,6 +733,8 @@ form_apply(struct form *f, int *at, char **said, char **job)
 		*said = load_and_tell(f);
 	else if (rc == 0)
 		*said = strdup("Done.");
+	if (*said && json_array_size(json_object_get(answer, "restart")))
+		*said = say_restart(*said, json_object_get(answer, "restart"));
 	json_decref(answer);
 	return rc;
 }
@@ -757,40 +774,62 @@ lua_value(FILE *s, const json_t *value)
 	}
 }
 
-char *
-lua_call(const char *method, const json_t *params)
+/* a="x", b=2 */
+static void
+lua_members(FILE *s, const json_t *params, bool confirm)
 {
-	char *out = NULL;
-	size_t size;
-	FILE *s = open_memstream(&out, &size);
 	const char *name, *between = "";
 	json_t *value;
 
-	if (!s)
-		return NULL;
-	fprintf(s, "%s%s", method, json_object_size(params) ? "{" : "()");
 	json_object_foreach((json_t *)params, name, value)
 	{
-		if (strcmp(name, "_") == 0)
-			continue;
 		fprintf(s, "%s%s=", between, name);
 		lua_value(s, value);
 		between = ", ";
 	}
-	fputs(json_object_size(params) ? "}" : "", s);
+	if (confirm)
+		fprintf(s, "%sconfirm=true", between);
+}
+
+char *
+lua_call(const char *method, const char *subject, const json_t *params, bool confirm)
+{
+	char *out = NULL;
+	size_t size;
+	FILE *s = open_memstream(&out, &size);
+	bool members = json_object_size(params) > 0 || confirm;
+
+	if (!s)
+		return NULL;
+	fputs(method, s);
+	if (subject || !members)
+		fputc('(', s);
+	if (subject)
+		lua_string(s, subject);
+	if (members) {
+		fputs(subject ? ", {" : "{", s);
+		lua_members(s, params, confirm);
+		fputc('}', s);
+	}
+	if (subject || !members)
+		fputc(')', s);
 	return fclose(s) == 0 ? out : NULL;
 }
 
 char *
 form_lua(const struct form *f)
 {
+	const struct page *page = f->page;
 	json_t *params;
 	char *line;
 
-	if (!f->page->apply && !f->page->load)
+	if (!page->apply && !page->load)
 		return strdup("");
-	params = f->page->apply ? form_params(f) : subject_params(f);
-	line = lua_call(f->page->apply ? f->page->apply : f->page->load, params);
+	params = page->apply ? form_params(f) : json_object();
+	if (page->subject)
+		json_object_del(params, page->subject);
+	line = lua_call(page->apply ? page->apply : page->load, page->subject ? f->subject : NULL, params,
+	    page->apply && page->flags & PAGE_DESTRUCTIVE);
 	json_decref(params);
 	return line;
 }

@@ -72,7 +72,8 @@ char *form_lua(const struct form *f);
 
 /* The part of doc that path (page.h, struct item) names; borrowed, NULL if there is none. */
 json_t *form_find(const struct form *f, const json_t *doc, const char *path);
-/* method{a="x", b=2} ; to be freed. */
-char *lua_call(const char *method, const json_t *params);
+/* method{a="x", b=2}, or with a subject method("web1", {b=2}); confirm is said as the shell wants it. To be
+ * freed. */
+char *lua_call(const char *method, const char *subject, const json_t *params, bool confirm);
 
 #endif

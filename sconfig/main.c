@@ -31,7 +31,7 @@ enum { TICK_MS = 500, EMPTY_READS_MOST = 100 };
 static volatile sig_atomic_t ended; /* the signal that ends us */
 
 struct app {
-	struct term term;
+	struct terminal term;
 	struct link link;
 	struct link_rpc rpc;
 	struct cells cells;
@@ -179,9 +179,7 @@ run_console(void *ctx, const char *vm, struct rpc_error *e)
 	end = console_run(fd);
 	take_terminal(a);
 	if (end == CONSOLE_CLOSED)
-		return say_local(e, "The console was closed by the host:",
-		    "the machine was stopped, or another "
-		    "session took it.");
+		return say_local(e, "The console was closed by the host:", "the machine was stopped.");
 	return 0;
 }
 

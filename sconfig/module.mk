@@ -5,3 +5,8 @@ sconfig_SRC  := $(filter-out $(sconfig_MAIN),$(wildcard sconfig/*.c))
 PROGS        += sconfig
 sconfig_LIBS   := sconfig rpc fh
 sconfig_LDLIBS := -lncursesw -ltinfo -lwebsockets -lssl -lcrypto -ljansson -lpthread
+
+# Tests: one runs the program on a pseudo-terminal, one compares the pages with the agent's tables.
+$B/tests/unit/sconfig_term_test: | $B/bin/sconfig
+sconfig_term_test_LDLIBS    := -lutil
+sconfig_methods_test_LDLIBS  = $(AGENT_LDLIBS)

@@ -24,6 +24,7 @@ enum {
 	ITEM_REQUIRED = 1, /* may not be empty */
 	ITEM_KEY = 2,    /* which object the page's other items are about: always sent, changing it reloads */
 	ITEM_UNSENT = 4, /* for the menu only (a word typed again): checked, not sent */
+	ITEM_UNREAD = 8, /* always begins empty: what is so is shown elsewhere */
 };
 
 /* Where a choice comes from: members of an array in the answer of a method, or of the page's own load. */

@@ -239,7 +239,7 @@ static const struct item time_items[] = {
 	{ "timeZone", ITEM_CHOICE, "Time zone", "Type part of a city's name to find it.",
 	    .source = { .method = "host.timeZones", .list = "zones" } },
 	{ "time", ITEM_TEXT, "Set the clock to",
-	    "As 2026-11-23 09:30, in this host's time zone; empty: not set.", .from = "none",
+	    "As 2026-11-23 09:30, in this host's time zone; empty: not set.", ITEM_UNREAD,
 	    .check = check_time },
 	{ 0 },
 };

@@ -54,33 +54,37 @@ static const struct column machine_columns[] = {
 };
 
 static const char *const automatic_start[] = { "Nothing", "StartIfRunning", "Start", NULL };
+static const char *const automatic_stop[] = { "ShutDown", "TurnOff", NULL };
 
-/* What a machine has, for create and settings alike; create begins with the row of its name. */
-#define MACHINE_ITEMS                                                                                      \
-	{ "memory", ITEM_NUMBER, "Memory",                                                                 \
-		"In MiB, or such as 2G. It is taken from the host while it runs.", ITEM_REQUIRED,          \
-		.unit = "MiB", .first = "512", .check = check_memory },                                    \
-	    { "processors", ITEM_NUMBER, "Processors", "Virtual processors.", ITEM_REQUIRED, .first = "1", \
-		    .check = check_processors },                                                           \
-	    { "kernel", ITEM_CHOICE, "Kernel", "A Linux kernel (bzImage) from /data/images of this host.", \
-		    ITEM_REQUIRED,                                                                         \
-		    .source = { "file.list", "{\"folder\":\"images\"}", "files", "path", "size" } },       \
-	    { "initrd", ITEM_CHOICE, "Initial RAM disk", "From /data/images; empty: none.",                \
-		    .source = { "file.list", "{\"folder\":\"images\"}", "files", "path", "size" } },       \
-	    { "commandLine", ITEM_TEXT, "Command line", "What the kernel is told, such as console=ttyS0.", \
-		    .first = "console=ttyS0" },                                                            \
-	    { "automaticStart", ITEM_CHOICE, "Automatic start",                                            \
-		    "When the host starts: Nothing; StartIfRunning, if it ran when the host went down; "   \
-		    "Start.",                                                                              \
-		    .first = "Nothing", .names = automatic_start },                                        \
-	{                                                                                                  \
-		"notes", ITEM_TEXT, "Notes", "What it is for; shown in lists."                             \
+#define IMAGES                                                                  \
+	{                                                                       \
+		"file.list", "{\"folder\":\"images\"}", "files", "path", "size" \
 	}
 
-static const struct item create_items[] = {
+/* What a machine has; facts are left out where it is new. */
+static const struct item machine_items[] = {
+	{ "state", ITEM_FACT, "State",
+	    "Some settings wait for the machine's next start; what is applied says so." },
 	{ "name", ITEM_TEXT, "Name", "What it is called here, such as web1.", ITEM_REQUIRED,
 	    .check = check_vm_name },
-	MACHINE_ITEMS,
+	{ "memory", ITEM_NUMBER, "Memory", "In MiB, or such as 2G. It is taken from the host while it runs.",
+	    ITEM_REQUIRED, .unit = "MiB", .first = "512", .check = check_memory },
+	{ "processors", ITEM_NUMBER, "Processors", "Virtual processors.", ITEM_REQUIRED, .first = "1",
+	    .check = check_processors },
+	{ "kernel", ITEM_CHOICE, "Kernel", "A Linux kernel (bzImage) from /data/images of this host.",
+	    ITEM_REQUIRED, .source = IMAGES },
+	{ "initrd", ITEM_CHOICE, "Initial RAM disk", "From /data/images; Backspace empties it: none.",
+	    .source = IMAGES },
+	{ "commandLine", ITEM_TEXT, "Command line", "What the kernel is told, such as console=ttyS0.",
+	    .first = "console=ttyS0" },
+	{ "automaticStart", ITEM_CHOICE, "When the host starts",
+	    "Nothing; StartIfRunning, if it ran when the host went down; or Start.", .first = "Nothing",
+	    .names = automatic_start },
+	{ "automaticStop", ITEM_CHOICE, "When it shuts down",
+	    "What the host does with it when it goes down: ShutDown asks its system, TurnOff cuts its power.",
+	    .first = "ShutDown", .names = automatic_stop },
+	{ "notes", ITEM_TEXT, "Notes", "What it is for; shown in lists." },
+	{ "id", ITEM_FACT, "Id", "Its GUID, which stays when the name changes." },
 	{ 0 },
 };
 
@@ -93,18 +97,9 @@ const struct page page_vm_create = {
 	    "first.",
 	.kind = PAGE_FORM,
 	.flags = PAGE_CREATES,
-	.items = create_items,
+	.items = machine_items,
 	.apply = "vm.create",
 	.verb = "Create",
-};
-
-static const struct item settings_items[] = {
-	{ "state", ITEM_FACT, "State",
-	    "Some settings wait until the machine is started again; the summary says so." },
-	{ "name", ITEM_TEXT, "Name", "What it is called here.", ITEM_REQUIRED, .check = check_vm_name },
-	MACHINE_ITEMS,
-	{ "id", ITEM_FACT, "Id", "Its GUID, which stays when the name changes." },
-	{ 0 },
 };
 
 const struct page page_vm_settings = {
@@ -113,7 +108,7 @@ const struct page page_vm_settings = {
 	.title = "Machine settings",
 	.about = "What the machine has. What cannot change while it runs is kept for its next start.",
 	.kind = PAGE_FORM,
-	.items = settings_items,
+	.items = machine_items,
 	.load = "vm.get",
 	.member = "vm",
 	.apply = "vm.set",

@@ -121,9 +121,11 @@ wait_job(struct prompts *p, const char *what, const char *job)
 								       : answer;
 		state = json_string_value(json_object_get(about, "state"));
 		why = json_string_value(json_object_get(json_object_get(about, "error"), "message"));
-		if (state && strcmp(state, "Running") != 0 && strcmp(state, "Queued") != 0) {
-			say(p, "%s%s%s\n", strcmp(state, "Failed") == 0 ? "! failed" : state, why ? ": " : "",
-			    why ? why : "");
+		if (state && job_has_ended(state)) {
+			if (strcmp(state, "Exception") == 0)
+				say(p, "! %s\n", why ? why : "failed.");
+			else
+				say(p, "%s.\n", strcmp(state, "Completed") == 0 ? "done" : "cancelled");
 			json_decref(answer);
 			return;
 		}

@@ -29,7 +29,7 @@ is_serial(const char *name)
 }
 
 void
-term_look(struct term *t)
+term_look(struct terminal *t)
 {
 	const char *type = getenv("TERM");
 
@@ -116,7 +116,7 @@ probe(int *rows, int *cols)
 }
 
 void
-term_size(const struct term *t, bool again, int *rows, int *cols)
+term_size(const struct terminal *t, bool again, int *rows, int *cols)
 {
 	struct winsize w = { 0 };
 

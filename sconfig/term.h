@@ -9,7 +9,7 @@
 
 enum { TERM_ESC_MS = 25, TERM_ESC_SERIAL_MS = 200, TERM_PROBE_MS = 300 };
 
-struct term {
+struct terminal {
 	bool is_tty;  /* both ends are terminals */
 	bool serial;  /* slow, of unknown size, with flow control by XON/XOFF */
 	bool unicode; /* lines and letters beyond ASCII may be sent */
@@ -17,12 +17,12 @@ struct term {
 };
 
 /* Looks at descriptors 0 and 1 and at the environment. */
-void term_look(struct term *t);
+void term_look(struct terminal *t);
 /*
  * Rows and columns. A line that does not know its size is asked (CSI 6n, at most TERM_PROBE_MS) and told,
  * so that what is started from here knows it too; else 24 x 80. again: ask anew even if it knows.
  */
-void term_size(const struct term *t, bool again, int *rows, int *cols);
+void term_size(const struct terminal *t, bool again, int *rows, int *cols);
 
 /* Keeps the present settings, to be put back by term_restore. */
 void term_save(void);

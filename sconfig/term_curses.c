@@ -7,6 +7,7 @@
 #include <ncurses.h>
 #include <stdlib.h>
 #include <string.h>
+#include <term.h>
 #include <termios.h>
 
 #include "sconfig/keys.h"
@@ -27,12 +28,22 @@ keep_flow_control(void)
 	def_prog_mode();
 }
 
-bool
-curses_open(const struct term *t)
+/* Whether there is a description of this terminal; newterm would leave memory behind if not. */
+static bool
+is_known(void)
 {
-	screen = newterm(NULL, stdout, stdin);
-	if (!screen)
-		screen = newterm("vt100", stdout, stdin);
+	int found;
+
+	if (setupterm(NULL, 1, &found) != OK)
+		return false;
+	del_curterm(cur_term);
+	return true;
+}
+
+bool
+curses_open(const struct terminal *t)
+{
+	screen = newterm(is_known() ? NULL : "vt100", stdout, stdin);
 	if (!screen)
 		return false;
 	set_term(screen);

@@ -12,7 +12,7 @@
 #include "sconfig/term.h"
 
 /* Takes the terminal. An unknown TERM is taken for a vt100. False: there is no description for either. */
-bool curses_open(const struct term *t);
+bool curses_open(const struct terminal *t);
 /* It is a vt100, or taken for one: ASCII is all that it may be sent. */
 bool curses_is_plain(void);
 /* Gives it back; also when it is not open. */

@@ -102,6 +102,8 @@ struct view *view_pick(const char *title, const struct choice *choices, size_t n
     void (*chosen)(void *ctx, struct ui *ui, const char *value), void *ctx);
 /* A job's progress; what is the sentence when it is done ("web1: stopped"). Leaving it leaves it running. */
 struct view *view_job(const char *what, const char *job);
+/* By the state that job.get tells. */
+bool job_has_ended(const char *state);
 
 /* A list that scrolls: keeps focus within n rows in sight of a window of rows; returns the first row in
  * sight. */

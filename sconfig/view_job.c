@@ -106,19 +106,18 @@ tell_end(struct job_view *j, struct ui *ui, const json_t *job)
 {
 	const char *why = json_string_value(json_object_get(json_object_get(job, "error"), "message"));
 
-	if (why || strcmp(j->state, "Failed") == 0)
-		ui_say(ui, "! %s: %s", j->what, why ? why : "failed.");
-	else if (strcmp(j->state, "Cancelled") == 0)
+	if (strcmp(j->state, "Terminated") == 0)
 		ui_say(ui, "%s: cancelled.", j->what);
+	else if (strcmp(j->state, "Exception") == 0)
+		ui_say(ui, "! %s: %s", j->what, why ? why : "failed.");
 	else
 		ui_say(ui, "%s: done.", j->what);
 }
 
-static bool
-has_ended(const char *state)
+bool
+job_has_ended(const char *state)
 {
-	static const char *const words[] = { "Done", "Succeeded", "Completed", "Finished", "Failed",
-		"Cancelled" };
+	static const char *const words[] = { "Completed", "Terminated", "Exception" };
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (strcmp(state, words[i]) == 0)
@@ -143,7 +142,7 @@ job_tick(struct view *v, struct ui *ui)
 	}
 	job = json_is_object(json_object_get(answer, "job")) ? json_object_get(answer, "job") : answer;
 	note_progress(j, job);
-	if (has_ended(j->state)) {
+	if (job_has_ended(j->state)) {
 		tell_end(j, ui, job);
 		ui_pop(ui);
 		ui_changed(ui, "");

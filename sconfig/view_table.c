@@ -1,7 +1,6 @@
 /*
  * sconfig/view_table.c - a list of objects, and what can be done with the one that has the focus.
  */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -286,12 +285,12 @@ table_help(struct view *v, struct ui *ui, FILE *out)
 	(void)ui;
 	fprintf(out, "%s\n\nThe list in Lua (option 15):\n    %s()\n\n", t->page->about, t->page->load);
 	for (const struct action *a = t->page->actions; a && a->key; a++, n++) {
-		json_t *params = action_params(t, a);
+		json_t *params = a->params ? json_loads(a->params, 0, NULL) : json_object();
 		const char *method = a->method ? a->method : a->page->apply;
-		char *lua = lua_call(method, params);
+		char *lua = lua_call(method, a->no_row ? NULL : t->focused, params,
+		    a->page && a->page->flags & PAGE_DESTRUCTIVE);
 
-		fprintf(out, "%c or %d: %s. %s\n    %s\n", toupper((unsigned char)a->key), n, a->label,
-		    a->help, lua ? lua : method);
+		fprintf(out, "%c or %d: %s. %s\n    %s\n", a->key, n, a->label, a->help, lua ? lua : method);
 		free(lua);
 		json_decref(params);
 	}

@@ -160,7 +160,7 @@ fake_answer(struct fake_agent *a, const char *method, json_t *params, json_t **r
 	else if (strcmp(method, "event.subscribe") == 0 || strcmp(method, "job.cancel") == 0)
 		*result = json_object();
 	else if (strcmp(method, "job.get") == 0 || strcmp(method, "job.wait") == 0)
-		*result = json_pack("{s:{s:s,s:s}}", "job", "id", "job-1", "state", "Done");
+		*result = json_pack("{s:{s:s,s:s}}", "job", "id", "job-1", "state", "Completed");
 	else if (strcmp(method, "host.restart") == 0 || strcmp(method, "host.shutdown") == 0) {
 		if (!json_is_true(json_object_get(meta, "confirm")) && !fake_dry(params))
 			return fake_refuse(e, 1005, "CONFIRM_NEEDED", "", "This has to be confirmed.", "");

@@ -145,6 +145,8 @@ what_is_typed_is_checked(void **state)
 		{ check_vm_name, "web 1", true },
 		{ check_vm_name, "../web1", false },
 		{ check_vm_name, "a/b", false },
+		{ check_vm_name, "web*", false },
+		{ check_vm_name, "web ", false },
 		{ check_prefix, "192.0.2.5/24", true },
 		{ check_prefix, "2001:db8::5/64", true },
 		{ check_prefix, "192.0.2.5", false },

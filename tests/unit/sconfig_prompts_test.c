@@ -188,11 +188,11 @@ machines_are_created_started_and_stopped(void **state)
 {
 	struct desk *d = *state;
 
-	run(d, "16\nn\nweb2\n1G\n\nvmlinuz\n\n\n\n\n\ns web2\nt 2\ny\nc 1\n?\nx\ns\n.\n");
+	run(d, "16\nn\nweb2\n1G\n\nvmlinuz\n\n\n\n\n\n\ns web2\nt 2\ny\nc 1\n?\nx\ns\n.\n");
 	says(d, "! Which one? Type s and its number.");
 	says(d, "    3) web2 ");
 	says(d, "Start web2: done.");
-	says(d, "Shut down db1? [no] Stop db1: Done");
+	says(d, "Shut down db1? [no] Stop db1: done.");
 	says(d, "o  Turn off");
 	assert_string_equal(d->console, "web1");
 	assert_int_equal(

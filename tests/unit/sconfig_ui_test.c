@@ -344,7 +344,7 @@ the_first_machine_is_created_from_the_menu(void **state)
 	press(d, "16\r");
 	shows(d, "There is no machine yet: press n for a new one.");
 	press(d, "nfirst\r\x15"
-		 "1G\r\r\rvml\r\rinit\r\r\r\r\r\r");
+		 "1G\r\r\rvml\r\rinit\r\r\r\r\r\r\r\r");
 	shows(d, "What will be");
 	shows(d, "Kernel: /data/images/vmlinuz");
 	press(d, "\r");
@@ -381,7 +381,7 @@ settings_keep_what_is_not_changed_and_follow_a_new_name(void **state)
 	struct desk *d = *state;
 
 	press(d, "16\re\x15mail\r\x15"
-		 "1G\r\t\t\t\t\t\t\r");
+		 "1G\r\t\t\t\t\t\t\t\r");
 	shows(d, "Name: web1 -> mail");
 	press(d, "\r");
 	shows(d, "Name is now mail; Memory is now 1024.");
