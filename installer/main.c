@@ -1,0 +1,312 @@
+/*
+ * installer/main.c - fh-install: puts Freehold onto a disk, after three questions or none.
+ *
+ * Without options it is what a console of the medium shows: it looks for an answer file, carries it out, or
+ * asks. Exit status 0: the system is to be used live; 1: something failed, and it was said; 2: wrong usage.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "installer/dialog.h"
+#include "installer/install.h"
+#include "installer/settings.h"
+#include "installer/silent.h"
+#include "installer/tool.h"
+
+#define MEDIUM "/run/freehold/medium"
+#define LOCK   "/run/freehold/install.lock"
+#define TRIED  "/run/freehold/answers-tried"
+
+static const struct disks_from here = {
+	.sys = "/sys", .mountinfo = "/proc/self/mountinfo", .medium = MEDIUM
+};
+
+static const char usage[] =
+    "usage: fh-install                            asks, or finds an answer file\n"
+    "       fh-install --check FILE               checks an answer file\n"
+    "       fh-install --answers FILE [--onto DISK] [--medium FOLDER]\n"
+    "                                             installs silently; DISK may be an image file\n";
+
+/* Where progress is shown: this console, and for a silent installation the others too. */
+struct screen {
+	bool all;
+	bool terminal; /* may draw over its own line */
+	char last[64];
+	int percent;
+};
+
+static void
+tell(const struct screen *s, const char *text)
+{
+	static const char *const others[] = { "/dev/tty1", "/dev/ttyS0", "/dev/ttyS1", "/dev/ttyS2",
+		"/dev/ttyS3", "/dev/hvc0" };
+	const char *own = ttyname(STDOUT_FILENO);
+	int fd;
+
+	fputs(text, stdout);
+	fflush(stdout);
+	for (size_t i = 0; s->all && i < sizeof(others) / sizeof(others[0]); i++) {
+		if (own && strcmp(own, others[i]) == 0)
+			continue;
+		fd = open(others[i], O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (write(fd, text, strlen(text)) < 0)
+			errno = 0; /* no hardware behind it */
+		close(fd);
+	}
+}
+
+static void
+show_progress(void *ctx, const char *step, int percent)
+{
+	struct screen *s = ctx;
+	char text[128];
+
+	if (strcmp(step, s->last) != 0) {
+		snprintf(s->last, sizeof(s->last), "%s", step);
+		s->percent = 0;
+		snprintf(text, sizeof(text), "  %s...", step);
+		tell(s, text);
+	}
+	if (percent == 100) {
+		if (s->percent != 100)
+			tell(s, " done\r\n");
+		s->percent = 100;
+	} else if (percent >= s->percent + 25) {
+		snprintf(text, sizeof(text), " %d%%", percent);
+		tell(s, text);
+		s->percent = percent;
+	}
+}
+
+static int
+do_install(struct screen *s, const char *disk, const char *medium, const struct answers *a, struct err *e)
+{
+	struct install in = {
+		.disk = disk, .medium = medium, .answers = a, .progress = show_progress, .ctx = s
+	};
+	struct layout made;
+	char text[256];
+	int rc = install_run(&in, &made, e);
+
+	if (rc < 0)
+		return rc;
+	snprintf(text, sizeof(text),
+	    "Freehold is on %s: boot partition, two slots, %.1f GB for data. It starts by BIOS and UEFI.\r\n",
+	    disk, (double)made.part[PART_DATA].size / 1e9);
+	tell(s, text);
+	return 0;
+}
+
+/* Asks init, and waits to be ended by it. */
+static void
+finish(const struct screen *s, enum finish what)
+{
+	const char *program = what == FINISH_POWER_OFF ? "poweroff" : "reboot";
+	struct err e;
+
+	tell(s, what == FINISH_POWER_OFF ? "Switching off.\r\n" : "Restarting; take the medium out.\r\n");
+	sync();
+	if (tool_run((const char *const[]){ program, NULL }, &e) < 0)
+		fprintf(stderr, "fh-install: %s\n", e.msg);
+	pause();
+}
+
+/* One installation at a time: a descriptor to close when it is over, -1 while another console has it. */
+static int
+lock(void)
+{
+	int fd = open(LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/* The same, asked for until it is there; -1 at the end of the input. */
+static int
+wait_for_lock(struct ask *t)
+{
+	char text[16];
+	int fd;
+
+	while ((fd = lock()) < 0) {
+		if (!ask_line(
+			t, "Another console is installing. Enter looks again.", "", "", text, sizeof(text)))
+			return -1;
+	}
+	return fd;
+}
+
+/* The disk of a filter, everything else checked too: nothing has been written when this fails. */
+static int
+choose(const struct answers *a, struct disk *out, struct err *e)
+{
+	struct disk *list = calloc(DISKS_MAX, sizeof(*list));
+	int n = 0, rc = list ? 0 : err_set(e, ENOMEM, "out of memory");
+
+	if (rc == 0)
+		rc = n = disks_list(&here, list, DISKS_MAX, e);
+	if (rc >= 0)
+		rc = disks_choose(list, (size_t)n, &a->disk, e);
+	if (rc >= 0)
+		*out = list[rc];
+	free(list);
+	return rc < 0 ? rc : settings_check("/sys/class/net", a, e);
+}
+
+/* Carries an answer file out, once for each start of the medium; returns when there is none, or it failed and
+ * was told. */
+static void
+silent(void)
+{
+	struct screen s = { .all = true };
+	char source[128] = "", text[400], *file = NULL;
+	struct answers a;
+	struct disk disk;
+	struct err e = { 0 };
+	int fd = open(TRIED, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), rc;
+
+	if (fd < 0)
+		return; /* another console has, or it was before */
+	close(fd);
+	rc = silent_find("/proc/cmdline", MEDIUM, &file, source, &e);
+	if (rc == 0)
+		return;
+	if (rc > 0) {
+		snprintf(text, sizeof(text), "\r\nInstalling Freehold as %s says.\r\n", source);
+		tell(&s, text);
+		rc = strlen(file) > ANSWERS_MAX
+			 ? err_set(&e, EINVAL, "larger than %d KiB", ANSWERS_MAX / 1024)
+			 : answers_read(file, strlen(file), &a, &e);
+	}
+	if (file)
+		explicit_bzero(file, strlen(file));
+	free(file);
+	if (rc >= 0)
+		rc = choose(&a, &disk, &e);
+	if (rc >= 0) {
+		disks_describe(&disk, source, sizeof(source));
+		snprintf(text, sizeof(text), "Onto %s.\r\n", source);
+		tell(&s, text);
+		rc = do_install(&s, disk.path, MEDIUM, &a, &e);
+		if (rc == 0)
+			finish(&s, a.finish);
+		snprintf(text, sizeof(text), "\r\nThe installation failed: %s.\r\n", e.msg);
+	} else {
+		snprintf(text, sizeof(text), "\r\nNothing was installed: %s.\r\n", e.msg);
+	}
+	tell(&s, text);
+}
+
+/* The consoles of the medium. */
+static int
+console(void)
+{
+	struct ask t = { stdin, stdout };
+	struct screen s = { 0 };
+	char text[64];
+	struct answers a;
+	struct disk disk;
+	struct err e = { 0 };
+	int held;
+
+	puts("\nFreehold installer");
+	held = wait_for_lock(&t);
+	if (held < 0)
+		return 1;
+	silent();
+	close(held); /* a console that nobody sits at must not keep others from it */
+	for (;;) {
+		switch (dialog_run(&t, &here, &disk, &a)) {
+		case CHOICE_LIVE:
+			return 0;
+		case CHOICE_END:
+			return 1;
+		case CHOICE_INSTALL:
+			break;
+		}
+		putchar('\n');
+		held = wait_for_lock(&t);
+		if (held < 0)
+			return 1;
+		if (do_install(&s, disk.path, MEDIUM, &a, &e) == 0)
+			break; /* the lock is kept: the machine restarts */
+		close(held);
+		printf("\nThe installation failed: %s.\n\n", e.msg);
+	}
+	if (ask_line(&t, "\nRestart now? (yes, no)", "yes", "  'no' goes on to the live system.", text,
+		sizeof(text)) &&
+	    (text[0] == 'n' || text[0] == 'N'))
+		return 0;
+	finish(&s, FINISH_RESTART);
+	return 1;
+}
+
+static int
+complain(const struct err *e)
+{
+	fprintf(stderr, "fh-install: %s\n", e->msg);
+	return 1;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = { { "check", required_argument, NULL, 'c' },
+		{ "answers", required_argument, NULL, 'a' }, { "onto", required_argument, NULL, 'o' },
+		{ "medium", required_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' }, { 0 } };
+	const char *check = NULL, *file = NULL, *onto = NULL, *medium = MEDIUM;
+	struct screen s = { 0 };
+	struct answers a;
+	struct disk disk;
+	struct err e = { 0 };
+	int o;
+
+	while ((o = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (o) {
+		case 'c':
+			check = optarg;
+			break;
+		case 'a':
+			file = optarg;
+			break;
+		case 'o':
+			onto = optarg;
+			break;
+		case 'm':
+			medium = optarg;
+			break;
+		default:
+			fputs(usage, o == 'h' ? stdout : stderr);
+			return o == 'h' ? 0 : 2;
+		}
+	}
+	if (optind < argc || (check && file) || (onto && !file)) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	if (!check && !file)
+		return console();
+	if (answers_load(check ? check : file, &a, &e) < 0)
+		return complain(&e);
+	if (check) {
+		puts("The answer file is complete and right.");
+		return 0;
+	}
+	if (!onto && choose(&a, &disk, &e) < 0)
+		return complain(&e);
+	if (do_install(&s, onto ? onto : disk.path, medium, &a, &e) < 0)
+		return complain(&e);
+	return 0;
+}
