@@ -632,7 +632,7 @@ change(struct form *f, bool dry_run, json_t **answer, int *at)
 
 	*at = -1;
 	f->trouble[0] = '\0';
-	if (!(f->page->flags & PAGE_CREATES) && f->page->subject)
+	if (!(f->page->flags & (PAGE_CREATES | PAGE_LEAVES)))
 		how.if_match = json_integer_value(json_object_get(f->doc, "revision"));
 	rc = link_change(f->link, f->page->apply, form_params(f), how, answer, &e);
 	if (rc < 0)

@@ -192,11 +192,18 @@ brief_network(const json_t *host, const json_t *vms, char *out, size_t size)
 	snprintf(out, size, "%s", address ? address : "no address");
 }
 
+static void
+show_link(const json_t *value, const json_t *doc, char *out, size_t size)
+{
+	(void)doc;
+	snprintf(out, size, "%s", json_is_true(value) ? "up" : "down: no cable, or nothing answers");
+}
+
 static const struct item network_items[] = {
 	{ "adapter", ITEM_CHOICE, "Adapter", "Which network adapter the rest of this page is about.",
 	    ITEM_REQUIRED | ITEM_KEY, .source = { .list = "adapters", .value = "name", .label = "mac" } },
 	{ "link", ITEM_FACT, "Link", "Whether a cable is in and the other end answers.",
-	    .from = "adapters[adapter].link" },
+	    .from = "adapters[adapter].link", .show = show_link },
 	{ "mac", ITEM_FACT, "MAC address", "Of this adapter.", .from = "adapters[adapter].mac" },
 	{ "dhcp", ITEM_BOOL, "Use DHCP", "Whether a DHCP server on the network gives the address.",
 	    .from = "adapters[adapter].dhcp" },

@@ -242,14 +242,14 @@ fake_agent_begin(struct fake_agent *a)
 {
 	*a = (struct fake_agent){ .events = json_array(), .calls = json_array() };
 	a->host = json_pack("{s:s,s:s,s:i,s:s,s:s,s:i,s:i,s:i,s:b,s:i,s:s,"
-			    "s:[{s:s,s:s,s:s,s:b,s:[s],s:s,s:[s]},{s:s,s:s,s:s,s:b,s:[],s:s,s:[]}]}",
+			    "s:[{s:s,s:s,s:b,s:b,s:[s],s:s,s:[s]},{s:s,s:s,s:b,s:b,s:[],s:s,s:[]}]}",
 	    "name", "host1", "version", "0.3", "uptime", 7260, "time", "2026-11-23T09:30:00", "timeZone",
 	    "UTC", "processors", 4, "memory", 8192, "memoryFree", 6144, "remoteManagement", 1, "port", 8443,
 	    "fingerprint",
 	    "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF",
-	    "adapters", "name", "eth0", "mac", "52:54:00:12:34:56", "link", "up", "dhcp", 1, "addresses",
+	    "adapters", "name", "eth0", "mac", "52:54:00:12:34:56", "link", 1, "dhcp", 1, "addresses",
 	    "192.0.2.5/24", "gateway", "192.0.2.1", "dns", "192.0.2.53", "name", "eth1", "mac",
-	    "52:54:00:12:34:57", "link", "down", "dhcp", 0, "addresses", "gateway", "", "dns");
+	    "52:54:00:12:34:57", "link", 0, "dhcp", 0, "addresses", "gateway", "", "dns");
 	a->vms = json_pack(
 	    "[{s:s,s:s,s:s,s:i,s:i,s:i,s:s,s:s,s:i},{s:s,s:s,s:s,s:i,s:i,s:i,s:s,s:s,s:s,s:i}]", "id",
 	    "00000000-0000-4000-8000-000000000001", "name", "web1", "state", "Off", "processors", 1, "memory",
