@@ -225,6 +225,8 @@ show(struct vm *vm, const struct field *fields)
 	look(vm, v);
 	pthread_mutex_unlock(&vm->lock);
 	shown = schema_write(fields, v);
+	if (!v->config.direct.kernel[0]) /* a broken document: what is known of it is no document */
+		json_object_del(shown, "config");
 	free(v);
 	return shown;
 }
@@ -719,7 +721,7 @@ const struct rpc_method methods_vm[] = {
 	  .faults = FAULTS(FAULT_VM_EXISTS, FAULT_FILE_NOT_FOUND, FAULT_FILE_BAD, FAULT_NO_SPACE, FAULT_STORAGE),
 	  .example = "vm.create{name=\"web1\", memory=\"1G\", kernel=\"images/vmlinuz\", initrd=\"images/initrd.img\", commandLine=\"console=ttyS0\"}",
 	  .call = do_create },
-	{ .name = "vm.list", .help = "All machines that the caller may see, with their states.", .path = "/vm/*", .role = ROLE_VIEWER,
+	{ .name = "vm.list", .help = "All machines that the caller may see, with their states.", .path = "/vm/", .role = ROLE_VIEWER,
 	  PARAMS(list_params), .result = list_result, .example = "vm.list{name=\"web*\"}", .call = do_list },
 	{ .name = "vm.get", .help = "One machine: state, settings, and the whole document.", .path = "/vm/{vm}", .role = ROLE_VIEWER,
 	  PARAMS(vm_params), .result = vm_result, .faults = FAULTS(FAULT_VM_NOT_FOUND), .example = "vm.get(\"web1\")", .call = do_get },

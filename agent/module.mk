@@ -18,3 +18,7 @@ AGENT_LDLIBS += -lnl-route-3 -lnl-3
 file_test_LDFLAGS := -Wl,--wrap=fsync
 # Jobs and events, which these units hear themselves.
 vm_life_test_LDFLAGS := -Wl,--wrap=job_progress,--wrap=job_cancelled,--wrap=event_publish
+# Those with a whole agent (tests/unit/fake_agent.h).
+AGENT_TESTS := dispatch_test jobs_test client_test login_test events_test carriers_test methods_test
+$(foreach t,$(AGENT_TESTS),$(eval $(t)_LDLIBS = $(AGENT_LDLIBS)))
+machines_test_LDLIBS := $(AGENT_LDLIBS)

@@ -44,7 +44,7 @@ lint: $(GEN) $(TIDY)
 	@echo "lint: $(words $(C_FILES)) passed, 0 failed"
 $B/tidy/%: % .clang-tidy | $(GEN)
 	$(call say,TIDY,$<)
-	$(Q)clang-tidy --quiet --warnings-as-errors='*' $< -- -std=c17 -D_GNU_SOURCE -I. -I$B/gen -I/usr/include/lua5.4 2>/dev/null
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $< -- -std=c17 -D_GNU_SOURCE -I. -I$B/gen -I/usr/include/lua5.4 -I/usr/include/libnl3 2>/dev/null
 	@mkdir -p $(@D) && touch $@
 
 .PHONY: check test lint
