@@ -186,8 +186,8 @@ may_start(struct machines *ms, struct vm *vm, bool *changed, struct fault *f)
 	if (vm->gone)
 		return gone(f, vm);
 	if (vm->broken[0] && !vm->keeper)
-		return fault_set(f, FAULT_VM_DOCUMENT_BAD, "vm", "mend the file, or delete the machine", "'%s': %s",
-		    vm->name, vm->broken);
+		return fault_set(f, FAULT_VM_DOCUMENT_BAD, "vm", "mend the file, or delete the machine",
+		    "'%s': %s", vm->name, vm->broken);
 	if (vm_next_state(vm->state, VM_EV_START) < 0)
 		return wrong_state(f, vm,
 		    vm->state == VM_STOPPING ? "wait until it is off" : "turn it off first", "started");
