@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/audit.h"
 #include "agent/dispatch.h"
 #include "agent/events.h"
 #include "agent/login.h"
@@ -205,6 +206,22 @@ refuse(struct client *c, json_t *id, const struct fault *f)
 	send_answer(c, fault_answer(id, f), http_status(f->code));
 }
 
+/* A log-in by header that failed stands in the audit as one by session.login would. */
+static void
+audit_refusal(struct client *c, const struct identity *who, const char *header, const struct fault *f)
+{
+	char user[USER_SIZE];
+	json_t *params = login_header_user(header, user) ? json_pack("{s:s}", "user", user) : json_object();
+	const struct audit_entry entry = { .who = who,
+		.method = "session.login",
+		.row = dispatch_find("session.login"),
+		.params = params,
+		.fault = f };
+
+	audit_write(c->agent->audit, &entry);
+	json_decref(params);
+}
+
 /* Looks at the header, once. Negative with *f when it is no good: then the connection ends, too. */
 static int
 log_in(struct client *c, struct fault *f)
@@ -220,6 +237,8 @@ log_in(struct client *c, struct fault *f)
 	pthread_mutex_unlock(&c->lock);
 	if (header[0]) {
 		rc = login_header(c->agent, header, &who, f);
+		if (rc < 0)
+			audit_refusal(c, &who, header, f);
 		explicit_bzero(header, sizeof(header));
 		pthread_mutex_lock(&c->lock);
 		if (rc == 0) {

@@ -178,7 +178,7 @@ prune(struct jobs *js)
 		char path[PATH_SIZE];
 		struct err e = { 0 };
 
-		if (!has_ended(j) || j->has_thread || j->waiters || ++finished <= js->keep) {
+		if (!has_ended(j) || ++finished <= js->keep || j->has_thread || j->waiters) {
 			at = &j->next;
 			continue;
 		}

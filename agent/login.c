@@ -14,6 +14,7 @@
 #include "agent/tokens.h"
 #include "agent/users.h"
 #include "lib/rate.h"
+#include "lib/text.h"
 
 enum {
 	GUESSERS = 256,
@@ -232,23 +233,51 @@ login_token(struct agent *a, const char *text, struct identity *who, struct faul
 	return 0;
 }
 
+enum { PAIR_SIZE = USER_SIZE + PASSWORD_MAX + 2 };
+
+/* "user\0password" of a Basic header, and where the password begins; NULL when it is none. */
+static char *
+split_basic(const char *header, char pair[PAIR_SIZE])
+{
+	char *colon;
+
+	if (strncasecmp(header, "Basic ", 6) != 0 || secret_base64(header + 6, pair, PAIR_SIZE) < 0)
+		return NULL;
+	colon = strchr(pair, ':');
+	if (!colon)
+		return NULL;
+	*colon = '\0';
+	return colon + 1;
+}
+
 int
 login_header(struct agent *a, const char *header, struct identity *who, struct fault *f)
 {
-	char pair[USER_SIZE + PASSWORD_MAX + 2], *colon;
+	char pair[PAIR_SIZE], *password;
 	int rc;
 
 	if (strncasecmp(header, "Bearer ", 7) == 0)
 		return login_token(a, header + 7, who, f);
-	if (strncasecmp(header, "Basic ", 6) != 0 || secret_base64(header + 6, pair, sizeof(pair)) < 0 ||
-	    !(colon = strchr(pair, ':')))
+	password = split_basic(header, pair);
+	if (!password)
 		return fault_set(f, FAULT_LOGIN_FAILED, NULL,
 		    "Authorization: Bearer TOKEN, or Basic with user and password.",
 		    "the Authorization header is neither Bearer nor Basic");
-	*colon = '\0';
-	rc = login_password(a, pair, colon + 1, who, f);
+	rc = login_password(a, pair, password, who, f);
 	explicit_bzero(pair, sizeof(pair));
 	return rc;
+}
+
+bool
+login_header_user(const char *header, char user[USER_SIZE])
+{
+	char pair[PAIR_SIZE];
+	bool ok = split_basic(header, pair) && strlen(pair) < USER_SIZE && text_is_clean(pair, strlen(pair));
+
+	if (ok)
+		strcpy(user, pair);
+	explicit_bzero(pair, sizeof(pair));
+	return ok;
 }
 
 void

@@ -26,6 +26,8 @@ int login_password(
 int login_token(struct agent *a, const char *text, struct identity *who, struct fault *f);
 /* An Authorization header: "Bearer TOKEN" or "Basic BASE64". */
 int login_header(struct agent *a, const char *header, struct identity *who, struct fault *f);
+/* Whom a header of user and password names, for the audit; false when it is none, or no name. */
+bool login_header_user(const char *header, char user[USER_SIZE]);
 /* By SO_PEERCRED: root, or the user of that uid; one without a name is nobody. */
 void login_peer(struct agent *a, uid_t uid, struct identity *who);
 /* Before each call: roles may have changed, the token may have gone. Then who is somebody else, or nobody. */

@@ -79,6 +79,7 @@ struct link {
 	bool slow_armed;
 	atomic_bool trusted;
 	struct link *peer; /* of a stream: its other end, both ways */
+	bool secure;       /* TLS is a must */
 	bool held;         /* not read until the peer's queue is short again */
 };
 
@@ -740,6 +741,7 @@ adopt_network(struct transport *t, struct lws_vhost *vhost, int fd, const char *
 		return -ENOMEM;
 	}
 	l->kind = LINK_HTTP;
+	l->secure = vhost == t->secure;
 	snprintf(l->source, sizeof(l->source), "%s", source);
 	l->wsi = lws_adopt_socket_vhost(vhost, fd);
 	if (!l->wsi) { /* which has closed it */
@@ -804,6 +806,14 @@ header(struct lws *wsi, enum lws_token_indexes token, char out[HEADER_MAX])
 	return out;
 }
 
+/* On the network nothing is said in the clear. libwebsockets lets plain HTTP through, so that it gets an
+ * answer. */
+static bool
+is_in_the_clear(const struct link *l)
+{
+	return l->secure && !lws_get_ssl(l->wsi);
+}
+
 /* The answer is not a client's: one sentence, and the connection ends. */
 static int
 complain(struct link *l, int status, const char *sentence)
@@ -827,7 +837,7 @@ http_begin(struct link *l, const char *uri)
 	l->kind = LINK_HTTP;
 	l->hang_up = l->head_sent = l->deaf = false;
 	lws_set_timeout(l->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LINK_SLOW_SECONDS);
-	if (!lws_is_ssl(l->wsi) && lws_get_vhost(l->wsi) == l->t->secure)
+	if (is_in_the_clear(l))
 		return complain(l, 400, "this port speaks HTTPS only");
 	if (strcmp(uri, "/rpc/v1") != 0)
 		return complain(l, 404, "there is nothing here: POST to /rpc/v1");
