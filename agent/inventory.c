@@ -314,18 +314,24 @@ read_again(struct machines *ms, struct vm *vm)
 	show_broken(vm);
 }
 
-void
-inventory_refresh(struct machines *ms, struct vm *vm)
+/* With both locks. */
+static void
+refresh(struct machines *ms, struct vm *vm)
 {
 	struct vm_mark now;
 
+	look(ms, vm, &now);
+	if (!same_mark(&now, &vm->mark))
+		read_again(ms, vm);
+}
+
+void
+inventory_refresh(struct machines *ms, struct vm *vm)
+{
 	pthread_mutex_lock(&ms->lock);
 	pthread_mutex_lock(&vm->lock);
-	if (!vm->gone) {
-		look(ms, vm, &now);
-		if (!same_mark(&now, &vm->mark))
-			read_again(ms, vm);
-	}
+	if (!vm->gone)
+		refresh(ms, vm);
 	pthread_mutex_unlock(&vm->lock);
 	pthread_mutex_unlock(&ms->lock);
 }
@@ -560,8 +566,11 @@ change(struct machines *ms, struct vm *vm, struct vm_config *c, struct err *e)
 	c->revision = vm->config.revision + 1;
 	path_of(ms, vm->name, NULL, folder);
 	rc = write_config(folder, c, e);
-	if (rc < 0)
+	if (rc < 0) {
+		refresh(
+		    ms, vm); /* it may be there all the same: only that it lasts could not be made sure of */
 		return rc;
+	}
 	vm->config = *c;
 	vm->broken[0] = '\0';
 	if (strcmp(c->name, vm->name) != 0)

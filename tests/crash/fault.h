@@ -113,7 +113,9 @@ FAULTY(int, fallocate, FAULT_FALLOCATE, -1, (int fd, int mode, off_t off, off_t 
 FAULTY(off_t, lseek, FAULT_LSEEK, -1, (int fd, off_t off, int how), (fd, off, how))
 FAULTY(ssize_t, pread, FAULT_PREAD, -1, (int fd, void *p, size_t n, off_t off), (fd, p, n, off))
 FAULTY(ssize_t, read, FAULT_READ, -1, (int fd, void *p, size_t n), (fd, p, n))
+#ifndef FAULT_OWN_WRITE /* the target wraps it itself */
 FAULTY(ssize_t, write, FAULT_WRITE, -1, (int fd, const void *p, size_t n), (fd, p, n))
+#endif
 FAULTY(ssize_t, recvmsg, FAULT_RECVMSG, -1, (int fd, struct msghdr *m, int flags), (fd, m, flags))
 FAULTY(ssize_t, sendmsg, FAULT_SENDMSG, -1, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
 

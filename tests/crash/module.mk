@@ -21,7 +21,10 @@ $(CRASH_B)/liball.a: $(CRASH_OBJS)
 
 $(CRASH_PROGS): %: %.o $(CRASH_B)/liball.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CRASH_SAN) $(CRASH_CALLS:%=-Wl,--wrap=%) -o $@ $^ -ljansson -lpthread
+	$(Q)$(CC) $(CRASH_SAN) $(CRASH_CALLS:%=-Wl,--wrap=%) $($(@F)_LDFLAGS) -o $@ $^ -ljansson -lpthread
+
+# Whatever changes a folder.
+inventory_crash_LDFLAGS = $(addprefix -Wl$(,)--wrap=,fsync rename renameat2 mkdir unlink remove fchmod)
 
 crash: $(CRASH_PROGS)
 	@tests/crash/run.sh $(CRASH_B) "$(T)"
