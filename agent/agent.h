@@ -85,7 +85,7 @@ int carriers_remote(struct agent *a, bool on, struct err *e);
 bool carriers_remote_is_on(struct agent *a);
 /* The port in use, 0 while closed. */
 uint16_t carriers_port(struct agent *a);
-/* SHA-256 of the certificate as "AB:CD:...", 95 characters; "" when there is none. Borrowed for ever. */
+/* SHA-256 of the certificate as "ab:cd:...", 95 characters; "" when there is none. Borrowed for ever. */
 const char *carriers_fingerprint(struct agent *a);
 
 #endif

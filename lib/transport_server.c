@@ -368,6 +368,19 @@ wrote(struct link *l, size_t n)
 		free_out(gone);
 }
 
+/* libwebsockets forgets what a raw file asks for while it is being told that it may write: it asks later. */
+static void
+write_again(struct link *l)
+{
+	if (l->role == ROLE_NETWORK) {
+		lws_callback_on_writable(l->wsi);
+		return;
+	}
+	pthread_mutex_lock(&l->t->lock);
+	mark_dirty(l); /* the loop looks at those after every turn */
+	pthread_mutex_unlock(&l->t->lock);
+}
+
 /* After a write: 0 to go on, -1 to close. */
 static int
 after_write(struct link *l)
@@ -383,7 +396,7 @@ after_write(struct link *l)
 		return -1;
 	if (more) {
 		arm_slow(l);
-		lws_callback_on_writable(l->wsi);
+		write_again(l);
 	} else {
 		disarm_slow(l);
 	}
@@ -576,6 +589,17 @@ local_stream(struct link *l, const char *ticket)
 	return 0;
 }
 
+static bool
+is_closing(struct link *l)
+{
+	bool closing;
+
+	pthread_mutex_lock(&l->t->lock);
+	closing = l->closing;
+	pthread_mutex_unlock(&l->t->lock);
+	return closing;
+}
+
 /* A whole line of the local socket. */
 static void
 local_line(struct link *l, const char *line, size_t len)
@@ -598,7 +622,8 @@ local_lines(struct link *l)
 	size_t at = 0;
 	char *end;
 
-	while (!l->deaf && l->kind == LINK_LOCAL && (end = memchr(l->in + at, '\n', l->in_len - at))) {
+	while (!l->deaf && !is_closing(l) && l->kind == LINK_LOCAL &&
+	       (end = memchr(l->in + at, '\n', l->in_len - at))) {
 		size_t len = (size_t)(end - (l->in + at)), trimmed = len;
 
 		while (trimmed && (l->in[at + trimmed - 1] == '\r' || l->in[at + trimmed - 1] == ' '))
