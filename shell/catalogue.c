@@ -88,7 +88,8 @@ strings_or_null(const json_t *list)
 static bool
 read_param(struct param *p, const char *name, const json_t *thing, const json_t *schema, bool required)
 {
-	if (!name_ok(name, 0))
+	if (!name_ok(name, 0) ||
+	    strcmp(name, "_") == 0) /* "_" carries rules of the call: the session's business */
 		return false;
 	*p = (struct param){
 		.name = name,

@@ -166,8 +166,8 @@ put_usage(FILE *f, const struct operation *op)
 static void
 put_facts(FILE *f, const struct operation *op, size_t width)
 {
-	if (*op->role && strcmp(op->role, "None") != 0) {
-		fputs("Needs the role ", f);
+	if (*op->role) {
+		fputs("Who may: ", f);
 		out_clean(f, op->role, false);
 		fputs(".\n", f);
 	}

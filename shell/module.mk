@@ -12,3 +12,5 @@ rpc_client_test_LDLIBS := $(RPC_LDLIBS)
 units_test_LDLIBS      := -lm
 table_test_LDLIBS      := -lm
 command_test_LDLIBS    := $(fhsh_LDLIBS)
+fhsh_test_LDLIBS       := -lutil
+$B/tests/unit/fhsh_test: | $B/bin/fhsh

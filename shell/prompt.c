@@ -192,6 +192,7 @@ void
 prompt_open(const struct catalogue *c, const struct name_source *names)
 {
 	static char name[] = "fhsh", breaks[] = " \t\n\"'{}(),;=";
+	const char *term = getenv("TERM");
 
 	catalogue = c;
 	source = names;
@@ -202,6 +203,8 @@ prompt_open(const struct catalogue *c, const struct name_source *names)
 	rl_completer_word_break_characters = breaks;
 	rl_completer_quote_characters = NULL;
 	rl_sort_completion_matches = 0;
+	if (term && strncmp(term, "vt", 2) == 0) /* a terminal that would show the marks of bracketed paste */
+		rl_variable_bind("enable-bracketed-paste", "off");
 	using_history();
 	stifle_history(HISTORY_MAX);
 	choose_history_path();

@@ -12,7 +12,7 @@
 #include "shell/complete.h"
 #include "shell/help.h"
 #include "shell/prompt.h"
-#include "tests/unit/fake_agent.h"
+#include "tests/unit/fake_wire.h"
 
 static struct catalogue cat;
 

@@ -15,7 +15,7 @@
 
 #include "lib/rpc_client.h"
 #include "lib/rpc_client_private.h"
-#include "tests/unit/fake_agent.h"
+#include "tests/unit/fake_wire.h"
 
 static struct rpc_error e;
 
@@ -23,14 +23,14 @@ static int
 setup(void **state)
 {
 	(void)state;
-	return fake_agent_start();
+	return fake_wire_start();
 }
 
 static int
 teardown(void **state)
 {
 	(void)state;
-	fake_agent_stop();
+	fake_wire_stop();
 	return 0;
 }
 
