@@ -94,22 +94,23 @@ ask(const char *question, char *out, size_t size, bool hidden)
 	out[0] = '\0';
 	if (fd < 0)
 		return -1;
-	if (dprintf(fd, "%s", question) < 0)
-		goto done;
-	if (hidden && (tcgetattr(fd, &before) < 0))
-		goto done;
+	/* Echo goes off before the question comes, so that not even a quick answer is seen. */
 	if (hidden) {
+		if (tcgetattr(fd, &before) < 0)
+			goto done;
 		now = before;
 		now.c_lflag &= ~(tcflag_t)ECHO;
 		if (change(fd, &now) < 0)
 			goto done;
 	}
+	if (dprintf(fd, "%s", question) < 0)
+		goto done;
 	rc = read_line(fd, out, size);
-	if (hidden) {
+done:
+	if (hidden && changed) {
 		tty_restore();
 		dprintf(fd, "\n");
 	}
-done:
 	close(fd);
 	if (rc < 0)
 		explicit_bzero(out, size);
