@@ -1,9 +1,6 @@
 # agent/: fh-agent, which owns the inventory and answers every call. agent/spawn/ is a program of its own.
 LIBS      += agent
 agent_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c))
-ifeq ($(wildcard agent/methods_host.c),)
-agent_SRC += agent/absent/host.c
-endif
 PROGS     += fh-agent
 AGENT_LDLIBS    := -lwebsockets -lssl -lcrypto -lcrypt -ljansson -lpthread
 fh-agent_MAIN   := agent/main.c
@@ -22,3 +19,8 @@ vm_life_test_LDFLAGS := -Wl,--wrap=job_progress,--wrap=job_cancelled,--wrap=even
 AGENT_TESTS := dispatch_test jobs_test client_test login_test events_test carriers_test methods_test
 $(foreach t,$(AGENT_TESTS),$(eval $(t)_LDLIBS = $(AGENT_LDLIBS)))
 machines_test_LDLIBS := $(AGENT_LDLIBS)
+
+# The manual of the interface, from the tables of methods; a test compares it.
+api: $B/bin/fh-agent
+	$< --describe >docs/api.md
+.PHONY: api

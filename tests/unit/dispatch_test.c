@@ -107,6 +107,7 @@ without_a_role_nothing_is_allowed(void **state)
 	assert_true(fake_changed(fake_done("olga", "thing.set", "{\"count\":8}")));
 	assert_true(fake_changed(fake_done("root", "thing.set", "{\"count\":9}")));
 	json_decref(fake_done(NULL, "rpc.features", NULL)); /* open to anybody */
+	json_decref(fake_done(NULL, "rpc.discover", NULL));
 }
 
 static void
