@@ -169,6 +169,7 @@ a_statement_may_take_several_lines(void **state)
 	expect("fhsh> ");
 	type("'still ' .. 'here'\n");
 	expect("still here");
+	expect("fhsh> ");
 	type("\x04");
 	assert_int_equal(end(), 0);
 }
