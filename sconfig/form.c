@@ -197,6 +197,8 @@ shown_by(const struct form *f, const struct item *item, bool was)
 
 	if (item->type == ITEM_FACT && f->page->flags & PAGE_CREATES)
 		return false; /* there is nothing yet */
+	if (item->type == ITEM_FACT && !item->show && !f->entry[item - f->page->items].value[0])
+		return false; /* nothing to look at */
 	if (at < 0)
 		return true;
 	value = was ? f->entry[at].was : f->entry[at].value;
@@ -237,6 +239,8 @@ begin_key(struct form *f, size_t i)
 	if (at == n)
 		set_text(entry->value, sizeof(entry->value), n ? choices[0].value : "");
 	set_text(entry->was, sizeof(entry->was), entry->value);
+	if (!n && f->page->empty && !f->trouble[0])
+		set_text(f->trouble, sizeof(f->trouble), f->page->empty);
 }
 
 static void
@@ -422,6 +426,23 @@ fixed_choices(struct entry *entry, const char *const *names)
 		set_text(entry->choices[entry->nchoices].value, VALUE_SIZE, names[entry->nchoices]);
 }
 
+/* A number beside a choice is a size in bytes. */
+static void
+show_label(const json_t *value, char *out, size_t size)
+{
+	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+	double n = json_number_value(value);
+	size_t unit = 0;
+
+	if (!json_is_integer(value)) {
+		show_plain(value, out, size);
+		return;
+	}
+	for (; n >= 1024 && unit < 4; unit++)
+		n /= 1024;
+	snprintf(out, size, "%.*f %s", unit && n < 10 ? 1 : 0, n, units[unit]);
+}
+
 static void
 listed_choices(struct entry *entry, const struct source *s, const json_t *list)
 {
@@ -439,7 +460,7 @@ listed_choices(struct entry *entry, const struct source *s, const json_t *list)
 		show_plain(
 		    s->value ? json_object_get(element, s->value) : element, c->value, sizeof(c->value));
 		if (s->label)
-			show_plain(json_object_get(element, s->label), label, sizeof(label));
+			show_label(json_object_get(element, s->label), label, sizeof(label));
 		set_text(c->label, sizeof(c->label), label);
 		entry->nchoices += c->value[0] != '\0';
 	}
@@ -500,7 +521,7 @@ form_check_item(struct form *f, size_t i)
 {
 	const struct item *item = &f->page->items[i];
 	struct entry *entry = &f->entry[i];
-	json_int_t number;
+	json_int_t number = 0;
 
 	entry->error[0] = '\0';
 	if (!entry->value[0]) {
@@ -515,6 +536,8 @@ form_check_item(struct form *f, size_t i)
 			return false;
 		entry->error[0] = '\0';
 	}
+	if (item->type == ITEM_NUMBER && !entry->error[0] && entry->value[0]) /* "2G" is 2048 from here on */
+		snprintf(entry->value, sizeof(entry->value), "%" JSON_INTEGER_FORMAT, number);
 	return !entry->error[0];
 }
 
@@ -702,6 +725,15 @@ load_and_tell(struct form *f)
 	return said;
 }
 
+static char *
+say_done(const struct form *f)
+{
+	const char *name = f->subject[0] ? f->subject : form_value_of(f, "name");
+	char *said = NULL;
+
+	return asprintf(&said, "%s %s: done.", f->page->verb, name) < 0 ? NULL : said;
+}
+
 /* What waits for the machine's next start, behind what was said; takes said. */
 static char *
 say_restart(char *said, const json_t *restart)
@@ -732,7 +764,7 @@ form_apply(struct form *f, int *at, char **said, char **job)
 	else if (rc == 0 && !id && f->page->load && !(f->page->flags & (PAGE_CREATES | PAGE_LEAVES)))
 		*said = load_and_tell(f);
 	else if (rc == 0)
-		*said = strdup("Done.");
+		*said = say_done(f);
 	if (*said && json_array_size(json_object_get(answer, "restart")))
 		*said = say_restart(*said, json_object_get(answer, "restart"));
 	json_decref(answer);

@@ -76,8 +76,7 @@ static int
 open_rpc(void *ctx, struct rpc_error *e)
 {
 	struct link_rpc *l = ctx;
-	struct rpc_options o = { .socket_path = l->socket_path,
-		.timeout_ms = CONNECT_MS,
+	struct rpc_options o = { .timeout_ms = CONNECT_MS,
 		.password = ask_password,
 		.pin = ask_pin,
 		.interrupted = interrupted,

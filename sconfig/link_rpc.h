@@ -11,8 +11,8 @@
 
 struct link_rpc {
 	struct rpc_client *client;
-	const char *host, *socket_path; /* NULL: this one; the default */
-	bool may_ask;                   /* questions are possible now */
+	const char *host; /* NULL: this one */
+	bool may_ask;     /* questions are possible now */
 	char password[RPC_PASSWORD_SIZE];
 	const volatile sig_atomic_t *ended; /* not 0: stop waiting */
 };

@@ -93,8 +93,10 @@ catch_signals(void)
 static void
 give_terminal(struct app *a)
 {
-	if (a->full)
+	if (a->full) {
 		curses_pause();
+		fputs("\033[H\033[J", stdout); /* whoever comes begins at the top of an empty screen */
+	}
 	term_restore();
 }
 
@@ -126,6 +128,18 @@ become_shell(char *const argv[])
 	_exit(127);
 }
 
+/* What a shell that failed has said would be gone when the menu is drawn. */
+static void
+wait_for_reader(void)
+{
+	char line[16];
+
+	printf("The shell ended with an error. Enter goes back to the menu. ");
+	fflush(stdout);
+	if (!fgets(line, sizeof(line), stdin))
+		clearerr(stdin);
+}
+
 static int
 run_shell(void *ctx, struct rpc_error *e)
 {
@@ -142,6 +156,8 @@ run_shell(void *ctx, struct rpc_error *e)
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		if (ended)
 			kill(pid, ended);
+	if (pid > 0 && status && !(WIFEXITED(status) && WEXITSTATUS(status) == 127))
+		wait_for_reader();
 	take_terminal(a);
 	if (pid < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 127))
 		return say_local(e, "The shell, fhsh, could not be started.", "");
@@ -174,7 +190,7 @@ run_console(void *ctx, const char *vm, struct rpc_error *e)
 	if (rc < 0)
 		return rc;
 	give_terminal(a);
-	printf("\033[H\033[J--- Console of %s: Ctrl-] comes back to the menu ---\r\n", vm);
+	printf("--- Console of %s: Ctrl-] comes back to the menu ---\r\n", vm);
 	fflush(stdout);
 	end = console_run(fd);
 	take_terminal(a);
@@ -366,7 +382,7 @@ read_options(struct app *a, int argc, char **argv)
 		else if (c == SERIAL)
 			a->term.serial = true;
 		else if (c == SOCKET)
-			a->rpc.socket_path = optarg;
+			setenv("FREEHOLD_SOCKET", optarg, 1); /* the shell is to ask the same agent */
 		if (c == 'c' || c == '?' || c == 'h')
 			return c == 'c' ? 127 : usage(c == 'h' ? stdout : stderr);
 		if (c == NO_UNICODE || c == SERIAL)

@@ -6,7 +6,10 @@ PROGS        += sconfig
 sconfig_LIBS   := sconfig rpc fh
 sconfig_LDLIBS := -lncursesw -ltinfo -lwebsockets -lssl -lcrypto -ljansson -lpthread
 
-# Tests: one runs the program on a pseudo-terminal, one compares the pages with the agent's tables.
+# Tests: two run the program on a pseudo-terminal, one of them against the real agent; one compares the pages
+# with the agent's tables.
 $B/tests/unit/sconfig_term_test: | $B/bin/sconfig
+$B/tests/unit/sconfig_agent_test: | $B/bin/sconfig $B/bin/fh-agent
 sconfig_term_test_LDLIBS    := -lutil
+sconfig_agent_test_LDLIBS   := -lutil
 sconfig_methods_test_LDLIBS  = $(AGENT_LDLIBS)

@@ -115,7 +115,7 @@ struct page {
 	const struct column *columns;
 	const char *row_key; /* PAGE_TABLE: member of a row that names it */
 	const char *events;  /* event types that make it stale begin so: "vm." */
-	const char *empty;   /* PAGE_TABLE: said when there are no rows */
+	const char *empty;   /* said when there is no row, or nothing to choose for an ITEM_KEY */
 	const struct action *actions;
 	/* Shown beside the title in the main menu; host: answer of host.get, vms: array of vm.list (or NULL).
 	 */

@@ -229,6 +229,7 @@ const struct page page_network = {
 	.apply = "host.set",
 	.verb = "Apply",
 	.confirm = "Sessions over this adapter may be cut off.",
+	.empty = "The system knows of no network adapter in this host.",
 	.events = "host.",
 	.brief = brief_network,
 };

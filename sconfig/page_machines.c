@@ -65,6 +65,7 @@ static const char *const automatic_stop[] = { "ShutDown", "TurnOff", NULL };
 static const struct item machine_items[] = {
 	{ "state", ITEM_FACT, "State",
 	    "Some settings wait for the machine's next start; what is applied says so." },
+	{ "reason", ITEM_FACT, "Reason", "Why it is in this state." },
 	{ "name", ITEM_TEXT, "Name", "What it is called here, such as web1.", ITEM_REQUIRED,
 	    .check = check_vm_name },
 	{ "memory", ITEM_NUMBER, "Memory", "In MiB, or such as 2G. It is taken from the host while it runs.",

@@ -74,8 +74,10 @@ static enum reply
 ask(struct prompts *p, const char *question, const char *standard, char *out, size_t size)
 {
 	for (;;) {
-		say(p, "%s%s%s%s ", question, standard ? " [" : "", standard ? standard : "",
-		    standard ? "]" : "");
+		bool bracket = standard && standard[0];
+
+		say(p, "%s%s%s%s ", question, bracket ? " [" : "", bracket ? standard : "",
+		    bracket ? "]" : "");
 		if (!read_line(p, out, size))
 			return REPLY_EOF;
 		if (strcmp(out, "!") != 0)

@@ -90,7 +90,7 @@ curses_resume(void)
 		return;
 	reset_prog_mode();
 	clearok(curscr, TRUE);
-	refresh();
+	cells_free(&shown); /* all of it is sent next time */
 }
 
 void

@@ -62,6 +62,7 @@ struct ui {
 	bool host_stale, vms_stale;
 	char stale_event[64];
 	uint64_t loaded_ms;
+	char made[VALUE_SIZE]; /* the object that was just created, to be found in its list; else "" */
 };
 
 /* Begins with the main menu. The link, cells and terminal stay the caller's. */

@@ -7,7 +7,7 @@
 
 #include "sconfig/ui.h"
 
-enum { BUTTONS_MAX = 4, SIDE = 2 };
+enum { BUTTONS_MAX = 4, SIDE = 2, COLS_MAX = 80 };
 
 struct ask_view {
 	struct view view;
@@ -39,7 +39,8 @@ static void
 ask_draw(struct view *v, struct ui *ui, struct box area)
 {
 	struct ask_view *a = (struct ask_view *)v;
-	int cols = area.cols < 72 ? area.cols : 72, width = cols - 2 * SIDE > 1 ? cols - 2 * SIDE : 1;
+	int cols = area.cols < COLS_MAX ? area.cols : COLS_MAX,
+	    width = cols - 2 * SIDE > 1 ? cols - 2 * SIDE : 1;
 	struct box b = { .cols = cols };
 	struct box none = { .cols = width };
 

@@ -281,11 +281,14 @@ form_do(void *ctx, struct ui *ui, int button)
 	}
 	snprintf(what, sizeof(what), "%s %s", page->verb, form_subject(v->form));
 	set_focus(v, v->focus);
+	if (page->flags & PAGE_CREATES)
+		snprintf(ui->made, sizeof(ui->made), "%s", form_value_of(v->form, "name"));
 	if (page->flags & (PAGE_CREATES | PAGE_LEAVES)) {
 		ui_pop(ui); /* v is gone */
 		v = NULL;
 	}
 	ui_changed(ui, "");
+	ui->made[0] = '\0';
 	ui_say(ui, "%s", said ? said : "Begun.");
 	if (job)
 		ui_push(ui, view_job(what, job));
@@ -511,10 +514,10 @@ form_help(struct view *view, struct ui *ui, FILE *out)
 	free(lua);
 	for (size_t i = 0; i < form_count(v->form); i++)
 		fprintf(out, "%s: %s\n", form_item(v->form, i)->label, form_item(v->form, i)->help);
-	fputs("\nTab or Enter goes on, Ctrl-P back; Space changes a box or opens a list. What will be is "
-	      "shown\n"
-	      "before anything is applied, and what is so is read back afterwards.\n"
-	      "In a text where ? is a letter: Esc 1 (or F1) is help. Ctrl-U empties it.\n",
+	fputs(
+	    "\nTab or Enter goes on, Ctrl-P back; Space changes a box or opens a list. What will be is shown "
+	    "before anything is applied, and what is so is read back afterwards.\n"
+	    "In a text where ? is a letter, Esc 1 (or F1) is help. Ctrl-U empties it.\n",
 	    out);
 }
 

@@ -272,8 +272,11 @@ table_stale(struct view *v, struct ui *ui, const char *event)
 {
 	struct table_view *t = (struct table_view *)v;
 
-	if (page_hears(t->page, event) && ui->link->up)
-		load(t, ui);
+	if (!page_hears(t->page, event) || !ui->link->up)
+		return;
+	if (ui->made[0])
+		snprintf(t->focused, sizeof(t->focused), "%s", ui->made);
+	load(t, ui);
 }
 
 static void

@@ -26,29 +26,13 @@
 #include <cmocka.h>
 
 #include "fake_menu_agent.h"
+#include "fake_terminal.h"
 
-enum {
-	SEEN_MAX = 1 << 20,
-	WAIT_MS = 20000,
-	QUIET_MS = 150,
-	REDRAW_MOST = 2048,
-	KEY_MOST = 200,
-	RSS_MOST_KB = 6144
-};
+enum { REDRAW_MOST = 2048, KEY_MOST = 200, RSS_MOST_KB = 6144 };
 
 static struct fake_agent agent;
-static char socket_path[64], program[PATH_MAX], shells[32];
+static char shells[32];
 static int listener;
-
-/* One program on one terminal. */
-struct desk {
-	pid_t pid;
-	int fd, slave;
-	char seen[SEEN_MAX]; /* all that it wrote */
-	size_t len, mark;    /* mark: where the present step began */
-	bool answers;        /* the terminal tells its size when asked */
-	struct termios before;
-};
 
 /* Serves one connection; a console's stream answers each byte in brackets. */
 static void
@@ -114,12 +98,11 @@ begin(void **state)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	static pthread_t thread;
-	char self[PATH_MAX - 32] = "", shell[128];
+	char shell[128];
 	FILE *f;
 
 	(void)state;
-	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
-	snprintf(program, sizeof(program), "%s/bin/sconfig", dirname(dirname(dirname(self))));
+	find_programs();
 	fake_agent_begin(&agent);
 	snprintf(shells, sizeof(shells), "/tmp/sconfig-test-XXXXXX");
 	assert_non_null(mkdtemp(shells));
@@ -128,6 +111,7 @@ begin(void **state)
 	fputs("#!/bin/sh\necho this is fhsh \"$@\"\nread line\n", f);
 	fchmod(fileno(f), 0755);
 	fclose(f);
+	snprintf(path_before, sizeof(path_before), "%s", shells);
 	snprintf(socket_path, sizeof(socket_path), "%s/rpc.sock", shells);
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s", socket_path);
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -149,108 +133,6 @@ end(void **state)
 	rmdir(shells);
 	fake_agent_end(&agent);
 	return 0;
-}
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* Starts the menu with up to three arguments. */
-static struct desk *
-start(const char *term, int rows, int cols, const char *one, const char *two)
-{
-	struct desk *d = calloc(1, sizeof(*d));
-	struct winsize w = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)cols };
-	char path[4096];
-
-	assert_int_equal(openpty(&d->fd, &d->slave, NULL, NULL, &w), 0);
-	tcgetattr(d->slave, &d->before);
-	d->pid = fork();
-	if (d->pid == 0) {
-		login_tty(d->slave);
-		snprintf(path, sizeof(path), "%s:%s", shells, getenv("PATH"));
-		setenv("PATH", path, 1);
-		setenv("TERM", term, 1);
-		setenv("LANG", "C.UTF-8", 1);
-		execl(program, "sconfig", "--socket", socket_path, one, two, (char *)NULL);
-		_exit(126);
-	}
-	return d;
-}
-
-/* Reads what comes within ms; false at the end. */
-static bool
-take(struct desk *d, int ms)
-{
-	struct pollfd p = { .fd = d->fd, .events = POLLIN };
-	ssize_t n;
-
-	if (poll(&p, 1, ms) != 1)
-		return true;
-	n = read(d->fd, d->seen + d->len, SEEN_MAX - 1 - d->len);
-	if (n <= 0)
-		return false;
-	if (d->answers && memmem(d->seen + d->len, (size_t)n, "\033[6n", 4))
-		assert_int_equal(write(d->fd, "\033[30;100R", 9), 9);
-	d->len += (size_t)n;
-	d->seen[d->len] = '\0';
-	return true;
-}
-
-static void
-sees(struct desk *d, const char *words)
-{
-	int64_t until = now_ms() + WAIT_MS;
-
-	while (!strstr(d->seen + d->mark, words)) {
-		if (now_ms() > until || !take(d, 100))
-			fail_msg("\"%s\" did not come; what did is: %s", words, d->seen + d->mark);
-	}
-}
-
-/* Waits until nothing more comes; the bytes of this step. */
-static size_t
-settle(struct desk *d)
-{
-	size_t was;
-
-	do {
-		was = d->len;
-		take(d, QUIET_MS);
-	} while (d->len != was);
-	return d->len - d->mark;
-}
-
-static void
-type(struct desk *d, const char *keys)
-{
-	settle(d);
-	d->mark = d->len;
-	assert_int_equal(write(d->fd, keys, strlen(keys)), strlen(keys));
-}
-
-/* Its exit status, as waitpid tells; the terminal must be as it was. */
-static int
-finish(struct desk *d)
-{
-	struct termios after;
-	int status;
-
-	while (waitpid(d->pid, &status, WNOHANG) == 0)
-		take(d, 20);
-	tcgetattr(d->slave, &after);
-	assert_int_equal(after.c_lflag, d->before.c_lflag);
-	assert_int_equal(after.c_iflag, d->before.c_iflag);
-	assert_int_equal(after.c_oflag, d->before.c_oflag);
-	close(d->slave);
-	close(d->fd);
-	free(d);
-	return status;
 }
 
 static void

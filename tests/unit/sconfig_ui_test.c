@@ -281,6 +281,18 @@ another_adapter_shows_its_own_values(void **state)
 }
 
 static void
+a_host_without_adapters_says_so(void **state)
+{
+	struct desk *d = *state;
+
+	json_array_clear(json_object_get(d->agent.host, "adapters"));
+	press(d, "8\r");
+	shows(d, "! The system knows of no network adapter in this host.");
+	press(d, "\r\r\r\r");
+	assert_null(fake_last(&d->agent, "host.set"));
+}
+
+static void
 a_time_zone_is_found_by_typing(void **state)
 {
 	struct desk *d = *state;
@@ -354,6 +366,15 @@ the_first_machine_is_created_from_the_menu(void **state)
 	assert_string_equal(json_string_value(json_object_get(fake_last(&d->agent, "vm.create"), "initrd")),
 	    "/data/images/initrd.img");
 	assert_null(json_object_get(fake_last(&d->agent, "vm.create"), "notes"));
+}
+
+static void
+a_new_machine_has_the_focus(void **state)
+{
+	struct desk *d = *state;
+
+	press(d, "16\rnzoo\r\r\r\rvml\r\t\t\t\t\t\r\r");
+	shows(d, "> zoo");
 }
 
 static void
@@ -548,10 +569,12 @@ main(void)
 		ON_A_DESK(what_is_wrong_is_said_at_its_field),
 		ON_A_DESK(a_static_address_needs_dhcp_off),
 		ON_A_DESK(another_adapter_shows_its_own_values),
+		ON_A_DESK(a_host_without_adapters_says_so),
 		ON_A_DESK(a_time_zone_is_found_by_typing),
 		ON_A_DESK(help_shows_the_lua_line_with_what_is_typed),
 		ON_A_DESK(machines_are_listed_started_stopped_and_watched),
 		ON_A_DESK(the_first_machine_is_created_from_the_menu),
+		ON_A_DESK(a_new_machine_has_the_focus),
 		ON_A_DESK(a_machine_is_deleted_only_by_its_name),
 		ON_A_DESK(settings_keep_what_is_not_changed_and_follow_a_new_name),
 		ON_A_DESK(restart_asks_twice_and_names_what_runs),
