@@ -140,10 +140,21 @@ must_wait(struct login *l, const char *user, const char *source)
 	return wait;
 }
 
+/* It doubles with each failure more. */
+static uint64_t
+lock_of(unsigned more)
+{
+	uint64_t lock = LOCK_MAX_MS;
+
+	if (more < 5 && (uint64_t)LOCK_MS << more < lock)
+		lock = (uint64_t)LOCK_MS << more;
+	return lock;
+}
+
 static void
 count_failure(struct login *l, const char *user, const char *source)
 {
-	uint64_t now = l->now_ms(), lock;
+	uint64_t now = l->now_ms();
 	char key[KEY_SIZE];
 
 	pthread_mutex_lock(&l->lock);
@@ -157,9 +168,7 @@ count_failure(struct login *l, const char *user, const char *source)
 		g->last_ms = now;
 		if (++g->failures < allowed[kind])
 			continue;
-		lock = g->failures - allowed[kind] < 5 ? LOCK_MS << (g->failures - allowed[kind])
-						       : LOCK_MAX_MS;
-		g->locked_until_ms = now + (lock < LOCK_MAX_MS ? lock : LOCK_MAX_MS);
+		g->locked_until_ms = now + lock_of(g->failures - allowed[kind]);
 	}
 	pthread_mutex_unlock(&l->lock);
 }
