@@ -72,7 +72,7 @@ open_beneath(const char *dir, const char *rest, unsigned flags, struct err *e)
 int
 file_open_image(const char *data, const char *name, const char *path, struct err *e)
 {
-	char dir[PATH_MAX], tidy[PATH_MAX];
+	char dir[PATH_MAX], tidy[PATH_MAX] = "";
 	struct stat st;
 	int fd = file_path_tidy(data, name, path, tidy, sizeof(tidy), e);
 

@@ -189,8 +189,7 @@ apply_all(struct host_state *h, struct host_settings *s, const struct host_setti
 	if (rc == 0 && strcmp(s->zone, was->zone) != 0)
 		rc = apply_zone(h, s, e);
 	if (rc == 0 &&
-	    (s->adapters != was->adapters || memcmp(s->adapter, was->adapter, sizeof(s->adapter)) != 0 ||
-		strcmp(s->name, was->name) != 0)) /* DHCP tells the name */
+	    (!host_adapters_same(s, was) || strcmp(s->name, was->name) != 0)) /* DHCP tells the name */
 		rc = apply_adapters(h, s, e);
 	return rc < 0 ? rc : apply_remote(h, s, e);
 }

@@ -65,14 +65,14 @@ net_open(struct net *n, struct err *e)
 /* --- reading
  * -------------------------------------------------------------------------------------------------- */
 
-/* Hardware: Ethernet that is nobody's bridge, tap or VLAN. (A dummy is for tests.) */
+/* Hardware: Ethernet that is nobody's bridge, tap or VLAN. (veth is for tests.) */
 static bool
 is_adapter(struct rtnl_link *l)
 {
 	const char *type = rtnl_link_get_type(l);
 
 	return rtnl_link_get_arptype(l) == ARPHRD_ETHER && !(rtnl_link_get_flags(l) & IFF_LOOPBACK) &&
-	       (!type || strcmp(type, "dummy") == 0);
+	       (!type || strcmp(type, "veth") == 0);
 }
 
 static void
@@ -253,9 +253,10 @@ apply(struct net *n, struct rtnl_link *l, struct nl_addr *local, struct nl_addr 
 
 	if (rc < 0)
 		return err_wrap(e, failed(e, "cannot be switched on", rc), "%s", name);
-	rc = add_address(n, index, local);
+	/* In this order: others of the same network take what came after them along when they go. */
+	rc = remove_others(n, index, local);
 	if (rc == 0)
-		rc = remove_others(n, index, local);
+		rc = add_address(n, index, local);
 	if (rc < 0)
 		return err_wrap(e, failed(e, "the address cannot be set", rc), "%s", name);
 	rc = remove_default(n, index, nl_addr_get_family(local));

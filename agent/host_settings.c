@@ -196,3 +196,27 @@ host_settings_for(struct host_settings *s, const char *mac, const char *name)
 	a->dhcp = true;
 	return a;
 }
+
+bool
+host_adapters_same(const struct host_settings *a, const struct host_settings *b)
+{
+	bool same = a->adapters == b->adapters;
+
+	for (size_t i = 0; same && i < a->adapters; i++) {
+		const struct host_adapter_settings *x = &a->adapter[i], *y = &b->adapter[i];
+
+		same = strcmp(x->mac, y->mac) == 0 && x->dhcp == y->dhcp &&
+		       strcmp(x->address, y->address) == 0 && strcmp(x->gateway, y->gateway) == 0 &&
+		       x->dns_count == y->dns_count;
+		for (size_t k = 0; same && k < x->dns_count; k++)
+			same = strcmp(x->dns[k], y->dns[k]) == 0;
+	}
+	return same;
+}
+
+bool
+host_settings_same(const struct host_settings *a, const struct host_settings *b)
+{
+	return strcmp(a->name, b->name) == 0 && strcmp(a->zone, b->zone) == 0 && a->remote == b->remote &&
+	       host_adapters_same(a, b);
+}

@@ -46,6 +46,9 @@ struct host_adapter_settings *host_settings_for(struct host_settings *s, const c
 /* RFC 1123: letters, digits and hyphens, 1-63, no hyphen at either end. */
 bool host_name_ok(const char *name);
 /* Address with prefix length, gateway ("": none) within its network, servers: 0, or -EINVAL in words. */
-int host_address_check(const struct host_adapter_settings *a, struct err *e);
+int host_address_check(const struct host_adapter_settings *s, struct err *e);
+/* Whether both say the same, revisions apart. */
+bool host_settings_same(const struct host_settings *a, const struct host_settings *b);
+bool host_adapters_same(const struct host_settings *a, const struct host_settings *b);
 
 #endif

@@ -176,7 +176,7 @@ reserve(struct machines *ms, struct err *e)
 
 	if (ms->n < ms->room)
 		return 0;
-	bigger = realloc(ms->vm, room * sizeof(struct vm *));
+	bigger = realloc(ms->vm, room * sizeof(void *));
 	if (!bigger)
 		return err_set(e, ENOMEM, "out of memory");
 	ms->vm = bigger;
@@ -191,7 +191,7 @@ insert(struct machines *ms, struct vm *vm)
 	bool there;
 	size_t at = place_of(ms, vm->name, &there);
 
-	memmove(&ms->vm[at + 1], &ms->vm[at], (ms->n - at) * sizeof(ms->vm[0]));
+	memmove(&ms->vm[at + 1], &ms->vm[at], (ms->n - at) * sizeof(void *));
 	ms->vm[at] = vm;
 	ms->n++;
 }
@@ -202,7 +202,7 @@ take_out(struct machines *ms, const struct vm *vm)
 	for (size_t i = 0; i < ms->n; i++)
 		if (ms->vm[i] == vm) {
 			ms->n--;
-			memmove(&ms->vm[i], &ms->vm[i + 1], (ms->n - i) * sizeof(ms->vm[0]));
+			memmove(&ms->vm[i], &ms->vm[i + 1], (ms->n - i) * sizeof(void *));
 			return;
 		}
 }
@@ -244,7 +244,7 @@ inventory_all(struct machines *ms, struct vm ***out)
 
 	pthread_mutex_lock(&ms->lock);
 	n = ms->n;
-	*out = malloc((n + 1) * sizeof(struct vm *));
+	*out = malloc((n + 1) * sizeof(void *));
 	if (!*out)
 		n = 0;
 	for (size_t i = 0; i < n; i++)
@@ -486,7 +486,7 @@ move_in(struct machines *ms, struct vm *vm, const char *folder, struct err *e)
 	if (rc == 0 && renameat2(AT_FDCWD, folder, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
 		rc = err_sys(e, "%s", path);
 	if (rc == 0) {
-		insert(ms, vm);
+		insert(ms, vm_get(vm));
 		look(ms, vm, &vm->mark);
 	}
 	return rc;
@@ -520,24 +520,18 @@ inventory_create(struct machines *ms, const struct vm_config *c, struct vm **out
 	snprintf(folder, sizeof(folder), "%s/" HALF_MADE "%s", ms->vms, guid);
 	rc = prepare(folder, &vm->config, e);
 	if (rc == 0) {
-		vm_get(vm);
 		pthread_mutex_lock(&ms->lock);
 		rc = move_in(ms, vm, folder, e);
 		pthread_mutex_unlock(&ms->lock);
-		if (rc < 0) {
+		if (rc < 0)
 			remove_tree(folder);
-			vm_put(vm);
-		}
 	}
-	if (rc < 0) {
-		vm_put(vm);
-		return rc;
-	}
-	rc = file_sync_dir(ms->vms, e);
-	if (rc < 0)
-		vm_put(vm); /* it is there, but may not outlive a crash */
-	else
+	if (rc == 0)
+		rc = file_sync_dir(ms->vms, e); /* else it is there, but may not outlive a crash */
+	if (rc == 0)
 		*out = vm;
+	else
+		vm_put(vm);
 	return rc;
 }
 

@@ -239,14 +239,14 @@ set(struct call *c, const struct host_params *p, json_t *result, struct fault *f
 	struct host_settings to = h->settings;
 	struct err e = { 0 };
 	bool changed;
-	time_t clock;
+	time_t clock = 0;
 	int rc = call_match(c, h->settings.revision, f);
 
 	if (rc == 0)
 		rc = apply(c, p, &to, &clock, f);
 	if (rc < 0)
 		return rc;
-	changed = memcmp(&to, &h->settings, sizeof(to)) != 0;
+	changed = !host_settings_same(&to, &h->settings);
 	if (!changed && !clock)
 		return json_object_set_new(result, "changed", json_false());
 	if (changed && call_would(c, "change the host's settings"))

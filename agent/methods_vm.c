@@ -443,7 +443,7 @@ set_once(struct call *c, struct vm *vm, const struct vm_params *p, json_t *resul
 		return -EPERM;
 	restart = runs ? list_restart(&was, &is) : json_array();
 	json_object_set_new(result, "restart", restart);
-	if (memcmp(&was, &is, sizeof(was)) == 0)
+	if (vm_config_same(&was, &is))
 		return json_object_set_new(result, "changed", json_false());
 	if (call_would(c, "change the settings of %s%s%s", was.name,
 		json_array_size(restart) ? "; takes effect at its next start" : "",
@@ -545,7 +545,7 @@ do_list(struct call *c, const void *params, json_t *result, struct fault *f)
 	size_t n = inventory_all(ms, &all);
 	int rc = all && list ? 0 : -1;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; all && i < n; i++) {
 		inventory_refresh(ms, all[i]);
 		if (rc == 0 && is_wanted(c, all[i], params))
 			rc = json_array_append_new(list, show(all[i], row_fields));
@@ -585,7 +585,7 @@ static int
 start(struct call *c, struct vm *vm, const char *name, json_t *result, struct fault *f)
 {
 	struct machines *ms = c->agent->machines;
-	bool changed;
+	bool changed = false;
 	int rc = match(c, vm, f);
 
 	if (rc == 0)
@@ -677,7 +677,7 @@ do_console(struct call *c, const void *params, json_t *result, struct fault *f)
 	char ticket[TICKET_SIZE], path[TICKET_SIZE + 16];
 	struct vm *vm = find(c, p->vm, f);
 	struct err e = { 0 };
-	int pair[2], rc = vm ? open_console(c, vm, p, pair, f) : -1;
+	int pair[2] = { -1, -1 }, rc = vm ? open_console(c, vm, p, pair, f) : -1;
 
 	vm_put(vm);
 	if (rc < 0)

@@ -11,7 +11,7 @@ include agent/spawn/module.mk
 
 # Adapters and addresses: libnl keeps its headers in a folder of their own.
 AGENT_LDLIBS += -lnl-route-3 -lnl-3
-%/agent/host_net.o: CPPFLAGS += -I/usr/include/libnl3
+%/agent/host_net.o %/tests/unit/host_net_test.o: CPPFLAGS += -I/usr/include/libnl3
 file_test_LDFLAGS := -Wl,--wrap=fsync
 # Jobs and events, which these units hear themselves.
 vm_life_test_LDFLAGS := -Wl,--wrap=job_progress,--wrap=job_cancelled,--wrap=event_publish
@@ -24,3 +24,4 @@ machines_test_LDLIBS := $(AGENT_LDLIBS)
 api: $B/bin/fh-agent
 	$< --describe >docs/api.md
 .PHONY: api
+host_net_test_LDLIBS := -lnl-route-3 -lnl-3

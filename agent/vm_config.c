@@ -148,6 +148,17 @@ vm_config_write(const struct vm_config *c)
 	return schema_write(vm_config_fields, c);
 }
 
+bool
+vm_config_same(const struct vm_config *a, const struct vm_config *b)
+{
+	json_t *x = vm_config_write(a), *y = vm_config_write(b);
+	bool same = x && y && json_equal(x, y);
+
+	json_decref(x);
+	json_decref(y);
+	return same;
+}
+
 json_t *
 vm_config_worker(const struct vm_config *c)
 {

@@ -70,6 +70,8 @@ void vm_config_defaults(struct vm_config *c);
 int vm_config_check(const struct vm_config *c, struct err *e);
 /* Defaults, the document, the rules. doc is borrowed. */
 int vm_config_read(struct vm_config *c, json_t *doc, struct err *e);
+/* Whether both documents say the same. */
+bool vm_config_same(const struct vm_config *a, const struct vm_config *b);
 /* What goes into vm.json: a new reference, or NULL when memory is out. */
 json_t *vm_config_write(const struct vm_config *c);
 /* What a worker is told: its "create" parameters, with the kernel as descriptor 0 and the initrd, if there

@@ -242,7 +242,7 @@ agent_vm_start(struct agent *a, struct err *e)
 {
 	int rc = machines_open(&a->machines, a, event_publish, e);
 
-	if (rc == 0) {
+	if (rc == 0 && a->machines) {
 		a->vm_guid = guid_of;
 		machines_boot(a->machines);
 	}

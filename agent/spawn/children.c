@@ -70,7 +70,7 @@ children_forget(struct spawner *s, struct child *c)
 	for (size_t i = 0; i < s->children; i++)
 		if (s->child[i] == c) {
 			memmove(&s->child[i], &s->child[i + 1],
-			    (s->children - i - 1) * sizeof(s->child[0])); /* oldest first */
+			    (s->children - i - 1) * sizeof(void *)); /* oldest first */
 			s->children--;
 			let_go(c);
 			return;

@@ -1,6 +1,6 @@
 /*
- * tests/fuzz/vm_config_fuzz.c - the input is a vm.json, as somebody may have edited it. Whatever it is, it is refused
- * in words, or what is written of it reads the same, and a worker takes what it is told of it.
+ * tests/fuzz/vm_config_fuzz.c - the input is a vm.json, as somebody may have edited it. Whatever it is, it is
+ * refused in words, or what is written of it reads the same, and a worker takes what it is told of it.
  */
 #include <string.h>
 #include <sys/mman.h>
