@@ -14,7 +14,7 @@
 #include "shell/shell.h"
 #include "shell/tty.h"
 
-enum { OPT_JSON = 256, OPT_YES, OPT_TOKEN_FILE, OPT_SOCKET, OPT_HELP, COMMANDS_MAX = 64 };
+enum { OPT_JSON = 256, OPT_YES, OPT_TOKEN_FILE, OPT_SOCKET, OPT_HELP, COMMANDS_MAX = 64, PASSWORD_TRIES = 3 };
 
 static const struct option options[] = {
 	{ "host", required_argument, NULL, 'H' },
@@ -151,6 +151,21 @@ take_option(struct arguments *a, int option)
 	}
 }
 
+/* A password may be mistyped, by a person. */
+static int
+connect_patiently(struct session *s, const struct arguments *a, struct rpc_error *e)
+{
+	int rc = session_open(s, a->host, &a->o, e);
+
+	for (int i = 1; i < PASSWORD_TRIES && rc < 0 && strcmp(e->symbol, "LOGIN_FAILED") == 0; i++) {
+		if (!tty_is_interactive() || a->o.token || getenv("FREEHOLD_TOKEN"))
+			break;
+		session_show_error(e);
+		rc = session_open(s, a->host, &a->o, e);
+	}
+	return rc;
+}
+
 /* --- what is to be run -------------------------------------------------------------------------- */
 
 static void
@@ -187,7 +202,7 @@ main(int argc, char **argv)
 			return fputs("Try fhsh --help.\n", stderr), EXIT_REFUSED;
 	}
 	session_catch_interrupt(NULL);
-	if (session_open(&sh.s, a.host, &a.o, &e) < 0) {
+	if (connect_patiently(&sh.s, &a, &e) < 0) {
 		session_show_error(&e);
 		return session_exit_code(&e);
 	}

@@ -524,7 +524,9 @@ show_change(const struct operation *op, const json_t *result, size_t width)
 	}
 	json_object_del(rest, "changed");
 	json_object_del(rest, "restart");
-	json_object_del(rest, op->noun);
+	if (json_is_object(
+		json_object_get(rest, op->noun))) /* the thing itself; but a new token is what was wanted */
+		json_object_del(rest, op->noun);
 	if (json_object_size(rest) > 0)
 		table_object(stdout, rest, op->result, width);
 	json_decref(rest);

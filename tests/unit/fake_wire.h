@@ -26,7 +26,7 @@ static struct fake_wire {
 	char last[8192]; /* the last request of each method that matters: its params as text */
 	int polls;       /* job.get since the job began */
 	int polls_needed;
-	bool cancelled, web1_running, drop_next;
+	bool cancelled, web1_running, drop_next, never_starts;
 	int connections, starts;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -110,11 +110,13 @@ static inline json_t *
 fake_list(const json_t *params)
 {
 	const char *state = json_string_value(json_object_get(params, "state"));
+	const char *name = json_string_value(json_object_get(params, "name"));
 	json_t *vms = json_array();
 
-	if (!state || (strcmp(state, "Running") == 0) == fake.web1_running)
+	if ((!state || (strcmp(state, "Running") == 0) == fake.web1_running) &&
+	    (!name || strcmp(name, "web1") == 0))
 		json_array_append_new(vms, fake_vm("web1", fake.web1_running, 2048));
-	if (!state || strcmp(state, "Off") == 0)
+	if ((!state || strcmp(state, "Off") == 0) && (!name || strcmp(name, "web2") == 0))
 		json_array_append_new(vms, fake_vm("web2", false, 512));
 	return json_pack("{s:{s:o}}", "result", "vms", vms);
 }
@@ -166,7 +168,7 @@ fake_vm_answer(const char *verb, const json_t *params)
 	if (strcmp(verb, "get") == 0)
 		return json_pack("{s:{s:o}}", "result", "vm", fake_vm("web1", fake.web1_running, 2048));
 	if (strcmp(verb, "start") == 0) {
-		fake.web1_running = true;
+		fake.web1_running = !fake.never_starts;
 		fake.starts++;
 		return json_pack("{s:{s:b}}", "result", "changed", !before);
 	}

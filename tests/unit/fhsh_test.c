@@ -497,6 +497,44 @@ scripts_are_found_in_their_folder(void **state)
 	assert_int_equal(sh("FREEHOLD_SCRIPTS=tests/unit $fhsh fhsh_test one 'two words'"), 0);
 }
 
+static void
+the_report_is_for_people_and_for_programs(void **state)
+{
+	json_t *doc;
+
+	(void)state;
+	fake.web1_running = true;
+	assert_int_equal(sh("FREEHOLD_SCRIPTS=scripts $fhsh report"), 0);
+	assert_non_null(strstr(tty.text, "Host alpha"));
+	assert_non_null(strstr(tty.text, "2: 1 running, 1 off"));
+	assert_int_equal(sh("$fhsh scripts/report.lua --json"), 0);
+	doc = json_loads(tty.text, 0, NULL);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(doc, "sum"), "memory")), 2048);
+	json_decref(doc);
+	assert_int_equal(sh("$fhsh scripts/report.lua --nonsense"), 2);
+}
+
+static void
+a_rolling_restart_goes_one_by_one_and_stops_at_the_first_failure(void **state)
+{
+	(void)state;
+	fake.web1_running = true;
+	fake.starts = 0;
+	assert_int_equal(sh("$fhsh scripts/rolling-restart.lua --settle=0 web1 web2"), 0);
+	assert_non_null(strstr(tty.text, "web2: is Off, left as it is"));
+	assert_non_null(
+	    strstr(tty.text, "web1: shutting down\nweb1: starting\nweb1: is back\n1 restarted\n"));
+	assert_int_equal(fake.starts, 1);
+	assert_int_equal(sh("$fhsh scripts/rolling-restart.lua --what-if web1"), 0);
+	assert_int_equal(fake.starts, 1);
+	fake.never_starts = true;
+	assert_int_equal(sh("$fhsh scripts/rolling-restart.lua --settle=0 --timeout=1 web1"), 1);
+	assert_non_null(strstr(tty.text, "web1: it does not come up; 0 more were not touched"));
+	fake.never_starts = false;
+	assert_int_equal(sh("$fhsh scripts/rolling-restart.lua --settle=0 nobody"), 2);
+	assert_int_equal(sh("$fhsh scripts/rolling-restart.lua"), 2);
+}
+
 int
 main(void)
 {
@@ -518,6 +556,8 @@ main(void)
 		cmocka_unit_test(a_script_that_fails_tells_where),
 		cmocka_unit_test(a_change_whose_answer_was_lost_is_sent_again_with_the_same_id),
 		cmocka_unit_test(scripts_are_found_in_their_folder),
+		cmocka_unit_test(the_report_is_for_people_and_for_programs),
+		cmocka_unit_test(a_rolling_restart_goes_one_by_one_and_stops_at_the_first_failure),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
