@@ -56,9 +56,7 @@ connect_local(const struct rpc_client *c, struct rpc_error *e)
 	if (fd < 0)
 		return rpc_fail(e, RPC_LOCAL_FAULT, -errno, NULL, "socket: %s", strerror(errno));
 	memcpy(addr.sun_path, c->socket_path, sizeof(addr.sun_path));
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		rc = -errno;
-	else if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
 		rc = -errno;
 	if (rc == 0)
 		return fd;

@@ -81,7 +81,11 @@ strings_or_null(const json_t *list)
 
 	if (!json_is_array(list) || json_array_size(list) == 0)
 		return NULL;
-	json_array_foreach(list, i, v) if (!json_is_string(v)) return NULL;
+	json_array_foreach(list, i, v)
+	{
+		if (!json_is_string(v))
+			return NULL;
+	}
 	return list;
 }
 
@@ -212,7 +216,7 @@ catalogue_read(struct catalogue *c, json_t *doc)
 void
 catalogue_free(struct catalogue *c)
 {
-	for (size_t i = 0; i < c->n; i++)
+	for (size_t i = 0; c->op && i < c->n; i++)
 		free_operation(&c->op[i]);
 	free(c->op);
 	json_decref(c->doc);

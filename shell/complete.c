@@ -120,7 +120,10 @@ add_values(struct candidates *out, const struct catalogue *c, const struct opera
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(p->choices, i, v) candidates_add(out, prefix, json_string_value(v));
+	json_array_foreach(p->choices, i, v)
+	{
+		candidates_add(out, prefix, json_string_value(v));
+	}
 	if (p->type == VALUE_BOOL) {
 		candidates_add(out, prefix, "true");
 		candidates_add(out, prefix, "false");

@@ -63,8 +63,11 @@ choice(const struct param *p, const char *text, struct usage *u)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(p->choices, i,
-	    v) if (strcasecmp(json_string_value(v), text) == 0) return json_string(json_string_value(v));
+	json_array_foreach(p->choices, i, v)
+	{
+		if (strcasecmp(json_string_value(v), text) == 0)
+			return json_string(json_string_value(v));
+	}
 	return refuse_choice(p, u, text);
 }
 

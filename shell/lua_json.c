@@ -240,7 +240,7 @@ slot_gc(lua_State *L)
 json_t **
 lua_new_json_slot(lua_State *L)
 {
-	json_t **slot = lua_newuserdatauv(L, sizeof(*slot), 0);
+	json_t **slot = lua_newuserdatauv(L, sizeof(void *), 0);
 
 	*slot = NULL;
 	if (luaL_newmetatable(L, SLOT)) {

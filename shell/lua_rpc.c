@@ -530,7 +530,11 @@ rows_of(const json_t *answer)
 	const char *name;
 	json_t *v;
 
-	json_object_foreach((json_t *)answer, name, v) if (json_is_array(v)) return v;
+	json_object_foreach((json_t *)answer, name, v)
+	{
+		if (json_is_array(v))
+			return v;
+	}
 	return NULL;
 }
 

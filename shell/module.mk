@@ -14,3 +14,5 @@ table_test_LDLIBS      := -lm
 command_test_LDLIBS    := $(fhsh_LDLIBS)
 fhsh_test_LDLIBS       := -lutil
 $B/tests/unit/fhsh_test: | $B/bin/fhsh
+fhsh_fuzz_LDFLAGS      := -llua5.4 -lm
+%/tests/fuzz/fhsh_fuzz.o: CPPFLAGS += -I/usr/include/lua5.4

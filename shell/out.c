@@ -79,7 +79,9 @@ out_cut(const char *s, size_t width)
 	if (!out)
 		return NULL;
 	memcpy(out, s, at);
-	strcpy(out + at, width > 0 ? mark : "");
+	memcpy(out + at, mark, strlen(mark) + 1);
+	if (width == 0)
+		out[0] = '\0';
 	return out;
 }
 

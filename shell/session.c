@@ -545,6 +545,19 @@ show_thing(const struct operation *op, const json_t *result, size_t width)
 		table_answer(stdout, result, op->result, width);
 }
 
+static void
+show_result(const struct operation *op, const json_t *result, size_t width)
+{
+	bool empty = json_object_size(result) + json_array_size(result) == 0;
+
+	if (json_is_boolean(json_object_get(result, "changed")))
+		show_change(op, result, width);
+	else if (json_is_null(result) ? op->job : empty)
+		puts("Done.");
+	else if (!json_is_null(result))
+		show_thing(op, result, width);
+}
+
 void
 session_show(const struct session *s, const struct operation *op, const json_t *result)
 {
@@ -555,15 +568,7 @@ session_show(const struct session *s, const struct operation *op, const json_t *
 		show_json(result);
 	else if (op->job && job)
 		printf("Job %s goes on in the background; see job get %s.\n", job, job);
-	else if (json_object_get(result, "would"))
-		; /* told already */
-	else if (json_is_boolean(json_object_get(result, "changed")))
-		show_change(op, result, width);
-	else if (!json_is_null(result) && json_object_size(result) + json_array_size(result) == 0)
-		puts("Done.");
-	else if (!json_is_null(result))
-		show_thing(op, result, width);
-	else if (op->job)
-		puts("Done.");
+	else if (!json_object_get(result, "would")) /* the plan was told already */
+		show_result(op, result, width);
 	fflush(stdout);
 }

@@ -359,7 +359,7 @@ append_line(char **text, const char *line)
 		return false;
 	if (before)
 		grown[before - 1] = '\n';
-	strcpy(grown + before, line);
+	memcpy(grown + before, line, strlen(line) + 1);
 	*text = grown;
 	return true;
 }

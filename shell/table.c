@@ -133,7 +133,11 @@ used(const json_t *list, const char *name)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(list, i, row) if (!nothing(json_object_get(row, name))) return true;
+	json_array_foreach(list, i, row)
+	{
+		if (!nothing(json_object_get(row, name)))
+			return true;
+	}
 	return false;
 }
 
@@ -156,10 +160,16 @@ choose_columns(struct table *t, const json_t *list, const json_t *schema)
 	const json_t *row;
 	size_t i;
 
-	json_object_foreach(json_object_get(schema, "properties"), name, v) add_column(t, list, name, schema);
+	json_object_foreach(json_object_get(schema, "properties"), name, v)
+	{
+		add_column(t, list, name, schema);
+	}
 	json_array_foreach(list, i, row)
 	{
-		json_object_foreach((json_t *)row, name, v) add_column(t, list, name, schema);
+		json_object_foreach((json_t *)row, name, v)
+		{
+			add_column(t, list, name, schema);
+		}
 	}
 }
 
@@ -315,7 +325,11 @@ objects_only(const json_t *list)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(list, i, v) if (!json_is_object(v)) return false;
+	json_array_foreach(list, i, v)
+	{
+		if (!json_is_object(v))
+			return false;
+	}
 	return json_array_size(list) > 0;
 }
 
