@@ -49,8 +49,8 @@ connect_again(struct link *l, struct rpc_error *e)
 {
 	int rc;
 
-	l->tried_ms = link_now_ms();
 	rc = l->ops->open(l->ctx, e);
+	l->tried_ms = link_now_ms();
 	l->up = rc == 0;
 	if (l->up)
 		greet(l);
@@ -174,7 +174,7 @@ link_tick(struct link *l, uint64_t now_ms)
 
 	if (l->up && !l->ops->connected(l->ctx))
 		l->up = false;
-	if (l->up || now_ms - l->tried_ms < LINK_RETRY_MS)
+	if (l->up || now_ms - l->tried_ms < (l->host[0] ? LINK_RETRY_FAR_MS : LINK_RETRY_MS))
 		return false;
 	return connect_again(l, &e) == 0;
 }

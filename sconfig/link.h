@@ -24,8 +24,9 @@ struct link_ops {
 };
 
 enum {
-	LINK_TIMEOUT_MS = 15000, /* of a call */
-	LINK_RETRY_MS = 1000,    /* between attempts to connect */
+	LINK_TIMEOUT_MS = 15000,  /* of a call */
+	LINK_RETRY_MS = 1000,     /* between attempts to connect, */
+	LINK_RETRY_FAR_MS = 4000, /* and to a remote host, where one may take long */
 };
 
 struct link {
@@ -33,7 +34,7 @@ struct link {
 	void *ctx;
 	char host[128];          /* "" for the local agent: as words say it */
 	bool up;                 /* as far as is known */
-	uint64_t tried_ms;       /* when connecting was last tried, monotonic */
+	uint64_t tried_ms;       /* when connecting last failed or succeeded, monotonic */
 	char user[64], role[32]; /* of this session; "" when not known */
 };
 

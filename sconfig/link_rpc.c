@@ -3,6 +3,7 @@
  */
 #include "sconfig/link_rpc.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -53,13 +54,17 @@ static bool
 ask_pin(void *ctx, const char *host, const char *fingerprint)
 {
 	const struct link_rpc *l = ctx;
-	char answer[16] = "";
+	char answer[16] = "", upper[RPC_FINGERPRINT_SIZE];
+	size_t n = 0;
 
 	if (!l->may_ask)
 		return false;
+	for (; fingerprint[n] && n + 1 < sizeof(upper); n++) /* as the host's own menu shows it */
+		upper[n] = (char)toupper((unsigned char)fingerprint[n]);
+	upper[n] = '\0';
 	printf("%s is met for the first time. The fingerprint of its certificate is\n    %s\n"
 	       "Compare it with the one that its menu shows (option 0). Is it the same? [no] ",
-	    host, fingerprint);
+	    host, upper);
 	fflush(stdout);
 	return read_answer(answer, sizeof(answer), true) && (answer[0] == 'y' || answer[0] == 'Y');
 }

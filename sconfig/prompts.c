@@ -394,11 +394,12 @@ call_action(struct prompts *p, const struct action *a, const char *name)
 	}
 	snprintf(what, sizeof(what), "%s %s", a->label, name);
 	job = json_string_value(json_object_get(answer, "job"));
-	if (job)
+	if (json_is_false(json_object_get(answer, "changed")))
+		say(p, "%s: it was so already.\n", what);
+	else if (job)
 		wait_job(p, what, job);
 	else
-		say(p, "%s: %s\n", what,
-		    json_is_false(json_object_get(answer, "changed")) ? "it was so already." : "done.");
+		say(p, "%s: done.\n", what);
 	json_decref(answer);
 }
 

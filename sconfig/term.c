@@ -28,14 +28,24 @@ is_serial(const char *name)
 	return false;
 }
 
+/* A virtual terminal of the host itself: /dev/tty1. */
+static bool
+is_screen(const char *name)
+{
+	return strncmp(name, "/dev/tty", 8) == 0 && name[8] >= '0' && name[8] <= '9';
+}
+
 void
 term_look(struct terminal *t)
 {
-	const char *type = getenv("TERM");
+	const char *name = ttyname(0), *type;
 
 	t->is_tty = isatty(0) && isatty(1);
-	t->serial = t->is_tty && is_serial(ttyname(0));
-	t->dumb = !type || !*type || strcmp(type, "dumb") == 0 || strcmp(type, "unknown") == 0;
+	t->serial = t->is_tty && is_serial(name);
+	if (t->is_tty && (!getenv("TERM") || !*getenv("TERM")))
+		setenv("TERM", name && is_screen(name) ? "linux" : "vt100", 1);
+	type = getenv("TERM");
+	t->dumb = !type || strcmp(type, "dumb") == 0 || strcmp(type, "unknown") == 0;
 	t->unicode = strcmp(nl_langinfo(CODESET), "UTF-8") == 0 && !t->serial && !t->dumb &&
 		     strncmp(type, "vt", 2) != 0 && strcmp(type, "ansi") != 0;
 }

@@ -13,10 +13,10 @@ struct terminal {
 	bool is_tty;  /* both ends are terminals */
 	bool serial;  /* slow, of unknown size, with flow control by XON/XOFF */
 	bool unicode; /* lines and letters beyond ASCII may be sent */
-	bool dumb;    /* it cannot move its cursor: TERM is dumb, or not set */
+	bool dumb;    /* it cannot move its cursor: TERM says so */
 };
 
-/* Looks at descriptors 0 and 1 and at the environment. */
+/* Looks at descriptors 0 and 1 and at the environment; sets TERM if nobody has. */
 void term_look(struct terminal *t);
 /*
  * Rows and columns. A line that does not know its size is asked (CSI 6n, at most TERM_PROBE_MS) and told,

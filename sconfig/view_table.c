@@ -157,10 +157,10 @@ call_action(struct table_view *t, struct ui *ui, const struct action *a)
 	}
 	job = json_string_value(json_object_get(answer, "job"));
 	ui_changed(ui, "vm.");
-	if (job)
-		ui_push(ui, view_job(what, job));
-	else if (json_is_false(json_object_get(answer, "changed")))
+	if (json_is_false(json_object_get(answer, "changed")))
 		ui_say(ui, "%s: it was so already.", what);
+	else if (job)
+		ui_push(ui, view_job(what, job));
 	else
 		ui_say(ui, "%s: done.", what);
 	json_decref(answer);

@@ -244,12 +244,56 @@ numbers_are_those_of_sconfig_and_no_two_are_alike(void **state)
 		assert_true(pages[i]->number > pages[i - 1]->number);
 }
 
+/* The methods of a page in the order that docs/sconfig.md has them: `a`, `b`. */
+static void
+add_method(char *list, size_t size, const char *method)
+{
+	char name[64];
+	size_t len = strlen(list);
+
+	if (!method)
+		return;
+	snprintf(name, sizeof(name), "`%s`", method);
+	if (!strstr(list, name))
+		snprintf(list + len, size - len, "%s%s", len ? ", " : "", name);
+}
+
+static void
+the_manual_has_a_row_for_every_page(void **state)
+{
+	static char manual[65536];
+	FILE *f = fopen("docs/sconfig.md", "r");
+
+	(void)state;
+	if (!f)
+		skip(); /* not run from the top of the tree */
+	manual[fread(manual, 1, sizeof(manual) - 1, f)] = '\0';
+	fclose(f);
+	for (const struct page *const *p = all_pages; *p; p++) {
+		char row[512], list[256] = "";
+
+		add_method(list, sizeof(list), (*p)->load);
+		add_method(list, sizeof(list), (*p)->apply);
+		for (const struct item *item = (*p)->items; item && item->member; item++)
+			add_method(list, sizeof(list), item->source.method);
+		for (const struct action *a = (*p)->actions; a && a->key; a++)
+			add_method(list, sizeof(list), a->method);
+		if ((*p)->number >= 0)
+			snprintf(row, sizeof(row), "| %d | %s | %s", (*p)->number, (*p)->title, list);
+		else
+			snprintf(row, sizeof(row), "| %s | %s", (*p)->title, list);
+		if (!strstr(manual, row))
+			fail_msg("docs/sconfig.md has no row \"%s\"", row);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_method_and_member_that_a_page_names_exists),
 		cmocka_unit_test(what_the_menu_calls_by_itself_exists),
+		cmocka_unit_test(the_manual_has_a_row_for_every_page),
 		cmocka_unit_test(numbers_are_those_of_sconfig_and_no_two_are_alike),
 	};
 

@@ -287,6 +287,22 @@ signals_restore_the_terminal(void **state)
 }
 
 static void
+a_fault_of_the_menu_leaves_a_usable_terminal(void **state)
+{
+	struct desk *d = start("vt100", 24, 80, NULL, NULL);
+	int status;
+
+	(void)state;
+	sees(d, "1 of 2 running");
+	settle(d);
+	kill(d->pid, SIGSEGV);
+	sees(d, "the menu met a fault of its own and is started again.");
+	status = finish(d);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSEGV);
+}
+
+static void
 no_key_ends_the_menu(void **state)
 {
 	struct desk *d = start("vt100", 24, 80, NULL, NULL);
@@ -358,6 +374,7 @@ main(void)
 		cmocka_unit_test(a_small_window_is_asked_and_a_larger_one_drawn),
 		cmocka_unit_test(a_serial_line_is_asked_for_its_size),
 		cmocka_unit_test(signals_restore_the_terminal),
+		cmocka_unit_test(a_fault_of_the_menu_leaves_a_usable_terminal),
 		cmocka_unit_test(no_key_ends_the_menu),
 		cmocka_unit_test(the_shell_comes_back_to_the_menu),
 		cmocka_unit_test(a_console_passes_bytes_until_ctrl_bracket),
