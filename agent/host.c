@@ -108,13 +108,10 @@ apply_adapter(
     struct host_state *h, const struct host_adapter *a, const struct host_adapter_settings *s, struct err *e)
 {
 	const char *run = h->agent->o.run;
-	char name[HOST_NAME_SIZE];
 	int rc;
 
-	if (!s || s->dhcp) {
-		rc = h->ops->get_name(name, e);
-		return rc < 0 ? rc : dhcp_start(run, a->name, host_name_ok(name) ? name : "freehold", e);
-	}
+	if (!s || s->dhcp)
+		return dhcp_start(run, a->name, e);
 	rc = dhcp_runs(run, a->name) ? dhcp_stop(run, a->name, e) : 0;
 	if (rc == 0)
 		rc = h->ops->set_address(a->name, s->address, s->gateway, e);
@@ -188,8 +185,7 @@ apply_all(struct host_state *h, struct host_settings *s, const struct host_setti
 		rc = apply_name(h, s, e);
 	if (rc == 0 && strcmp(s->zone, was->zone) != 0)
 		rc = apply_zone(h, s, e);
-	if (rc == 0 &&
-	    (!host_adapters_same(s, was) || strcmp(s->name, was->name) != 0)) /* DHCP tells the name */
+	if (rc == 0 && !host_adapters_same(s, was))
 		rc = apply_adapters(h, s, e);
 	return rc < 0 ? rc : apply_remote(h, s, e);
 }

@@ -15,7 +15,7 @@
 
 #include "lib/file.h"
 
-enum { LEASE_MAX = 4096, SERVERS_MAX = 8 };
+enum { LEASE_MAX = 4096, SERVERS_MAX = 8, STOP_TRIES = 100, STOP_WAIT_US = 50000 };
 
 static void
 service_path(const char *run, const char *adapter, const char *file, char path[PATH_MAX])
@@ -51,16 +51,16 @@ dhcp_runs(const char *run, const char *adapter)
  * ---------------------------------------------------------------------------------------------- */
 
 /* -R gives the lease back at the end; without an answer it goes on asking, every 20 s. The adapter's name is
- * the kernel's, the host's name was checked: neither has a character that the shell knows. */
+ * the kernel's, and plain: there is nothing in it for the shell. */
 static void
-run_script(const char *adapter, const char *host_name, char *text, size_t cap)
+run_script(const char *adapter, char *text, size_t cap)
 {
 	snprintf(text, cap,
 	    "#!/bin/sh\n"
 	    "# Made by fh-agent.\n"
 	    "exec 2>&1\n"
-	    "exec udhcpc -f -R -t 5 -T 3 -A 20 -i %s -x hostname:%s\n",
-	    adapter, host_name);
+	    "exec udhcpc -f -R -t 5 -T 3 -A 20 -i %s -x \"hostname:$(hostname)\"\n",
+	    adapter);
 }
 
 static bool
@@ -71,20 +71,33 @@ is_plain(const char *adapter)
 		   adapter, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == '\0';
 }
 
-/* runsv obeys what is written here: "x" ends the service and runsv itself. */
-static void
-tell_supervisor(const char *run, const char *adapter)
+/* The pipe on which runsv takes orders: a descriptor, or -1 when there is no runsv. */
+static int
+open_control(const char *run, const char *adapter)
 {
 	char path[PATH_MAX];
-	int fd;
 
 	service_path(run, adapter, "supervise/control", path);
-	fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0) {
-		if (write(fd, "x", 1) < 0)
-			(void)0; /* nobody there: nothing to end */
+	return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+/* "x" ends the service and then runsv itself. The client's script takes the address away at the end: it must
+ * have done so before another is set. */
+static void
+end_supervised(const char *run, const char *adapter)
+{
+	int fd = open_control(run, adapter);
+
+	if (fd < 0 || write(fd, "x", 1) < 0)
+		goto out;
+	for (int i = 0; i < STOP_TRIES && fd >= 0; i++) {
 		close(fd);
+		usleep(STOP_WAIT_US);
+		fd = open_control(run, adapter);
 	}
+out:
+	if (fd >= 0)
+		close(fd);
 }
 
 int
@@ -95,7 +108,7 @@ dhcp_stop(const char *run, const char *adapter, struct err *e)
 	service_path(run, adapter, NULL, path);
 	snprintf(aside, sizeof(aside), "%s/service/.udhcpc-%s.old", run, adapter);
 	if (dhcp_runs(run, adapter)) {
-		tell_supervisor(run, adapter);
+		end_supervised(run, adapter);
 		if (rename(path, aside) < 0) /* runsvdir looks away from names with a dot */
 			return err_sys(e, "%s", path);
 		nftw(aside, remove_one, 8, FTW_DEPTH | FTW_PHYS);
@@ -117,14 +130,14 @@ same_text(const char *path, const char *text)
 }
 
 int
-dhcp_start(const char *run, const char *adapter, const char *host_name, struct err *e)
+dhcp_start(const char *run, const char *adapter, struct err *e)
 {
 	char path[PATH_MAX], new[PATH_MAX], file[PATH_MAX + 8], text[512];
 	int rc;
 
-	if (!is_plain(adapter) || !host_name_ok(host_name))
+	if (!is_plain(adapter))
 		return err_set(e, EINVAL, "%s: DHCP cannot be used with such a name", adapter);
-	run_script(adapter, host_name, text, sizeof(text));
+	run_script(adapter, text, sizeof(text));
 	service_path(run, adapter, "run", path);
 	if (same_text(path, text))
 		return 0;

@@ -17,9 +17,10 @@
 #include "agent/host_ops.h"
 #include "agent/host_settings.h"
 
-/* A DHCP client for the adapter; one that runs with the same name of the host goes on. */
-int dhcp_start(const char *run, const char *adapter, const char *host_name, struct err *e);
-/* Ends it; its lease is forgotten. 0 when there is none. */
+/* A DHCP client for the adapter; one that runs goes on. It tells the server the host's name as it is then. */
+int dhcp_start(const char *run, const char *adapter, struct err *e);
+/* Ends it and waits for that, since it takes its address along; its lease is forgotten. 0 when there is none.
+ */
 int dhcp_stop(const char *run, const char *adapter, struct err *e);
 bool dhcp_runs(const char *run, const char *adapter);
 /* Notes the settings as a lease would be, and makes resolv.conf of all. */
