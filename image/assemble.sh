@@ -180,6 +180,7 @@ initramfs() {
 		ln -s busybox "$early/usr/bin/$f"
 	done
 	cp /src/rootfs/initramfs/init $early/init
+	cp /src/rootfs/tree/usr/libexec/freehold/partition $early/usr/bin/
 	modules $early early
 	rm -f $early/usr/lib/modules/*/*.bin # kmod's; BusyBox reads the text
 	libraries $early

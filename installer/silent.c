@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 #include "installer/silent.h"
 
 enum { NOT_MOUNTED = 2, NOT_OPENED = 3 };
+
+#define MOUNT_AT "/run/freehold/answers"
 
 void
 silent_argument(const char *cmdline, const char *name, char *out, size_t size)
@@ -77,9 +80,9 @@ send_file(const char *device, const char *type, int to)
 	int fd;
 
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount(device, "/mnt", type, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+	    mount(device, MOUNT_AT, type, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		_exit(NOT_MOUNTED);
-	fd = open("/mnt/answers.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	fd = open(MOUNT_AT "/answers.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		_exit(NOT_OPENED);
 	for (size_t sent = 0; (n = read(fd, buf, sizeof(buf))) > 0 && sent <= ANSWERS_MAX;
@@ -96,6 +99,8 @@ from_device(const char *device, const char *type, char **text, struct err *e)
 	int p[2], status = 0, rc;
 	pid_t pid;
 
+	if (mkdir(MOUNT_AT, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, "%s", MOUNT_AT);
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(e, "pipe");
 	pid = fork();
@@ -109,6 +114,7 @@ from_device(const char *device, const char *type, char **text, struct err *e)
 	if (rc < 0 || status == 0)
 		return rc < 0 ? rc : 1;
 	free(*text);
+	*text = NULL;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_OPENED)
 		return err_set(e, ENOENT, "%s is labelled FREEHOLD-ANSW but has no answers.json", device);
 	return err_set(e, EIO, "%s is labelled FREEHOLD-ANSW but cannot be read as %s", device, type);
