@@ -16,3 +16,4 @@ fhsh_test_LDLIBS       := -lutil
 $B/tests/unit/fhsh_test: | $B/bin/fhsh
 fhsh_fuzz_LDFLAGS      := -llua5.4 -lm
 %/tests/fuzz/fhsh_fuzz.o: CPPFLAGS += -I/usr/include/lua5.4
+transport_client_test_LDLIBS := $(RPC_LDLIBS)
