@@ -43,7 +43,7 @@ struct fake_worker {
 	struct control *control;
 	const char *state, *reason;
 	uint64_t resets, panics;
-	int console;
+	atomic_int console;
 	struct machine machine; /* as it was told */
 	atomic_uint todo;
 	atomic_bool used, ended;
