@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +118,7 @@ main(int argc, char **argv)
 		return rc;
 	log_open("fh-agent", STDERR_FILENO, LOG_INFO);
 	umask(0077);
+	mallopt(M_ARENA_MAX, 2); /* a pool for each thread would keep megabytes after a large answer */
 	signal(SIGPIPE, SIG_IGN);
 	/* Blocked in all threads; this one waits for them. */
 	sigemptyset(&ends);

@@ -25,3 +25,5 @@ api: $B/bin/fh-agent
 	$< --describe >docs/api.md
 .PHONY: api
 host_net_test_LDLIBS := -lnl-route-3 -lnl-3
+rpc_fuzz_LDFLAGS   = $(AGENT_LDLIBS)
+http_fuzz_LDFLAGS  = $(AGENT_LDLIBS)

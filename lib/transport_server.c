@@ -32,6 +32,7 @@
 
 enum {
 	CHUNK = 16 * 1024,
+	OVERHEAD = 128,           /* what a queued message takes beside its text */
 	STREAM_HIGH = 256 * 1024, /* towards a link: then the stream is not read */
 	STREAM_LOW = 64 * 1024,
 	STREAM_IN = 64 * 1024, /* towards the stream: then the link is not read */
@@ -75,6 +76,7 @@ struct link {
 	bool head_sent; /* HTTP: the header of the answer */
 	bool hang_up;   /* HTTP: after the answer */
 	bool deaf;      /* nothing is read any more */
+	bool whole;     /* HTTP: the request is */
 	bool begun;     /* local: a first line was read */
 	bool slow_armed;
 	atomic_bool trusted;
@@ -239,7 +241,7 @@ link_send(struct link *l, char *text, size_t len, int status)
 	if (text && l->kind == LINK_LOCAL)
 		text[len++] = '\n'; /* in the place of the NUL */
 	pthread_mutex_lock(&t->lock);
-	if (!o || !text || l->overrun || l->queued + len > LINK_QUEUE_MAX) {
+	if (!o || !text || l->overrun || l->queued + len + OVERHEAD > LINK_QUEUE_MAX) {
 		l->overrun = true; /* an answer that is lost must not go unnoticed */
 		free(text);
 		free(o);
@@ -247,7 +249,7 @@ link_send(struct link *l, char *text, size_t len, int status)
 		*o = (struct out){ .text = text, .len = len, .status = status };
 		*l->last = o;
 		l->last = &o->next;
-		l->queued += len;
+		l->queued += len + OVERHEAD;
 	}
 	wake = mark_dirty(l);
 	pthread_mutex_unlock(&t->lock);
@@ -361,8 +363,10 @@ wrote(struct link *l, size_t n)
 	o = l->first;
 	o->sent += n;
 	l->queued -= n;
-	if (o->sent == o->len)
+	if (o->sent == o->len) {
+		l->queued -= OVERHEAD;
 		gone = pop(l);
+	}
 	pthread_mutex_unlock(&l->t->lock);
 	if (gone)
 		free_out(gone);
@@ -860,7 +864,7 @@ http_begin(struct link *l, const char *uri)
 	unsigned long long len;
 
 	l->kind = LINK_HTTP;
-	l->hang_up = l->head_sent = l->deaf = false;
+	l->hang_up = l->head_sent = l->deaf = l->whole = false;
 	lws_set_timeout(l->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LINK_SLOW_SECONDS);
 	if (is_in_the_clear(l))
 		return complain(l, 400, "this port speaks HTTPS only");
@@ -887,6 +891,22 @@ http_body(struct link *l, const char *data, size_t len)
 {
 	if (!l->deaf && !collect(l, data, len))
 		hear_oversized(l);
+	return 0;
+}
+
+/*
+ * The request is whole. Whatever else the peer has sent waits: libwebsockets 4.1 would take it for more of
+ * this body, and tell about its end again and again.
+ */
+static int
+http_whole(struct link *l)
+{
+	if (l->whole)
+		return -1;
+	l->whole = true;
+	lws_rx_flow_control(l->wsi, 0);
+	lws_set_timeout(l->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_SECONDS);
+	hear_message(l);
 	return 0;
 }
 
@@ -931,7 +951,8 @@ http_done(struct link *l)
 	pthread_mutex_lock(&l->t->lock);
 	end = l->hang_up || l->closing || l->overrun;
 	pthread_mutex_unlock(&l->t->lock);
-	l->head_sent = false;
+	l->head_sent = l->whole = false;
+	lws_rx_flow_control(l->wsi, 1);
 	return end || lws_http_transaction_completed(l->wsi) ? -1 : 0;
 }
 
@@ -1082,9 +1103,7 @@ callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in
 	case LWS_CALLBACK_HTTP_BODY:
 		return http_body(l, in, len);
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_SECONDS);
-		hear_message(l);
-		return 0;
+		return http_whole(l);
 	case LWS_CALLBACK_HTTP_WRITEABLE:
 		return http_writable(l);
 	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
@@ -1151,7 +1170,8 @@ make_vhost(struct transport *t, const struct transport_config *c, const char *na
 	info.timeout_secs = 20;
 	info.keepalive_timeout = 60;
 	if (secure) {
-		info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
+		/* No client shows a certificate: the system's authorities would only take a megabyte. */
+		info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
 			       LWS_SERVER_OPTION_ALLOW_NON_SSL_ON_SSL_PORT |
 			       LWS_SERVER_OPTION_ALLOW_HTTP_ON_HTTPS_LISTENER;
 		info.ssl_cert_filepath = c->cert;
@@ -1403,6 +1423,22 @@ transport_start(struct transport *t, struct err *e)
 	return 0;
 }
 
+/* Connections one by one: those in the middle of a TLS hello are not freed with the context. */
+static void
+end_all(struct transport *t)
+{
+	struct link *l;
+
+	do {
+		for (l = t->links; l && l->role != ROLE_NETWORK; l = l->next)
+			;
+		if (l)
+			lws_set_timeout(l->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+	} while (l);
+	for (l = t->links; l; l = l->next)
+		end_user(l);
+}
+
 void
 transport_stop(struct transport *t)
 {
@@ -1417,8 +1453,7 @@ transport_stop(struct transport *t)
 	/* What is queued goes out, as far as the peers take it at once. */
 	for (int i = 0; i < 10; i++)
 		transport_step(t);
-	for (struct link *l = t->links; l; l = l->next)
-		end_user(l);
+	end_all(t);
 }
 
 void

@@ -15,6 +15,15 @@
 #include "lib/transport_server.h"
 #include "tests/unit/fake_agent.h"
 
+/* libwebsockets 4.1 keeps the TLS context of a vhost that ends while a hello is under way: once a process, at
+ * its end. Connections that come and go were counted by the thousand: they leave nothing. */
+const char *__lsan_default_suppressions(void);
+const char *
+__lsan_default_suppressions(void)
+{
+	return "leak:lws_create_vhost\n";
+}
+
 static int far_end = -1; /* of the last stream */
 
 static int
