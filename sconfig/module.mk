@@ -6,6 +6,16 @@ PROGS        += sconfig
 sconfig_LIBS   := sconfig rpc fh
 sconfig_LDLIBS := -lncursesw -ltinfo -lwebsockets -lssl -lcrypto -ljansson -lpthread
 
+# Descriptions of the usual terminals, for systems that have none: each as text that ncurses reads from TERMINFO.
+TERMINALS := vt100 vt102 vt220 linux xterm xterm-256color screen screen-256color tmux tmux-256color ansi
+GEN += $B/gen/terminals.h
+$B/gen/terminals.h: sconfig/module.mk
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)for t in $(TERMINALS); do \
+		text=$$(infocmp -0 -q -Q2 $$t) && echo "{ \"$$t\", \"$$text\" }," || exit 1; \
+	done >$@
+
 # Tests: two run the program on a pseudo-terminal, one of them against the real agent; one compares the pages
 # with the agent's tables.
 $B/tests/unit/sconfig_term_test: | $B/bin/sconfig

@@ -38,14 +38,15 @@ is_screen(const char *name)
 void
 term_look(struct terminal *t)
 {
-	const char *name = ttyname(0), *type;
+	const char *name = ttyname(0), *type = getenv("TERM");
 
 	t->is_tty = isatty(0) && isatty(1);
 	t->serial = t->is_tty && is_serial(name);
-	if (t->is_tty && (!getenv("TERM") || !*getenv("TERM")))
-		setenv("TERM", name && is_screen(name) ? "linux" : "vt100", 1);
-	type = getenv("TERM");
-	t->dumb = !type || strcmp(type, "dumb") == 0 || strcmp(type, "unknown") == 0;
+	if (!type || !*type) {
+		type = !t->is_tty ? "dumb" : name && is_screen(name) ? "linux" : "vt100";
+		setenv("TERM", type, 1);
+	}
+	t->dumb = strcmp(type, "dumb") == 0 || strcmp(type, "unknown") == 0;
 	t->unicode = strcmp(nl_langinfo(CODESET), "UTF-8") == 0 && !t->serial && !t->dumb &&
 		     strncmp(type, "vt", 2) != 0 && strcmp(type, "ansi") != 0;
 }

@@ -28,22 +28,51 @@ keep_flow_control(void)
 	def_prog_mode();
 }
 
-/* Whether there is a description of this terminal; newterm would leave memory behind if not. */
+/* Whether there is a description of a terminal; newterm would leave memory behind if not. */
 static bool
-is_known(void)
+is_known(const char *name)
 {
 	int found;
 
-	if (setupterm(NULL, 1, &found) != OK)
+	if (setupterm(name, 1, &found) != OK)
 		return false;
 	del_curterm(cur_term);
 	return true;
 }
 
+/* Lets ncurses use our own description of a terminal, if we have one. */
+static bool
+bring_own(const char *name)
+{
+	static const struct {
+		const char *name, *description;
+	} terminals[] = {
+#include "terminals.h" /* generated: module.mk */
+	};
+
+	for (size_t i = 0; i < sizeof(terminals) / sizeof(terminals[0]); i++)
+		if (strcmp(terminals[i].name, name) == 0)
+			return setenv("TERMINFO", terminals[i].description, 1) == 0 && is_known(name);
+	return false;
+}
+
+/* TERM, or what it is taken for: the system's description, then ours, then a vt100. NULL: not even that. */
+static const char *
+choose_terminal(void)
+{
+	const char *name = getenv("TERM");
+
+	if (name && (is_known(name) || bring_own(name)))
+		return name;
+	return is_known("vt100") || bring_own("vt100") ? "vt100" : NULL;
+}
+
 bool
 curses_open(const struct terminal *t)
 {
-	screen = newterm(is_known() ? NULL : "vt100", stdout, stdin);
+	const char *name = choose_terminal();
+
+	screen = name ? newterm(name, stdout, stdin) : NULL;
 	if (!screen)
 		return false;
 	set_term(screen);

@@ -11,7 +11,8 @@
 #include "sconfig/cells.h"
 #include "sconfig/term.h"
 
-/* Takes the terminal. An unknown TERM is taken for a vt100. False: there is no description for either. */
+/* Takes the terminal. The usual ones need no terminfo files; one that nobody knows is taken for a vt100.
+ * False: ncurses will not have it. */
 bool curses_open(const struct terminal *t);
 /* It is a vt100, or taken for one: ASCII is all that it may be sent. */
 bool curses_is_plain(void);

@@ -221,6 +221,27 @@ an_unknown_terminal_is_a_vt100_and_a_dumb_one_is_asked(void **state)
 }
 
 static void
+the_usual_terminals_need_no_files(void **state)
+{
+	static const char *const terms[] = { "vt100", "vt220", "linux", "xterm-256color", "screen", "tmux",
+		"no-such-terminal" };
+
+	(void)state;
+	setenv("TERMINFO_DIRS", "/nonexistent", 1);
+	setenv("TERMINFO", "/nonexistent", 1);
+	for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++) {
+		struct desk *d = start(terms[i], 24, 80, NULL, NULL);
+
+		sees(d, "1 of 2 running");
+		settle(d);
+		assert_non_null(strstr(d->seen, "\033["));
+		log_off(d);
+	}
+	unsetenv("TERMINFO_DIRS");
+	unsetenv("TERMINFO");
+}
+
+static void
 a_small_window_is_asked_and_a_larger_one_drawn(void **state)
 {
 	struct desk *d = start("vt100", 11, 80, NULL, NULL);
@@ -371,6 +392,7 @@ main(void)
 		cmocka_unit_test(a_vt100_is_sent_little_and_in_ascii),
 		cmocka_unit_test(a_unicode_terminal_gets_real_lines),
 		cmocka_unit_test(an_unknown_terminal_is_a_vt100_and_a_dumb_one_is_asked),
+		cmocka_unit_test(the_usual_terminals_need_no_files),
 		cmocka_unit_test(a_small_window_is_asked_and_a_larger_one_drawn),
 		cmocka_unit_test(a_serial_line_is_asked_for_its_size),
 		cmocka_unit_test(signals_restore_the_terminal),
