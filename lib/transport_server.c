@@ -894,22 +894,6 @@ http_body(struct link *l, const char *data, size_t len)
 	return 0;
 }
 
-/*
- * The request is whole. Whatever else the peer has sent waits: libwebsockets 4.1 would take it for more of
- * this body, and tell about its end again and again.
- */
-static int
-http_whole(struct link *l)
-{
-	if (l->whole)
-		return -1;
-	l->whole = true;
-	lws_rx_flow_control(l->wsi, 0);
-	lws_set_timeout(l->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_SECONDS);
-	hear_message(l);
-	return 0;
-}
-
 static const char challenge[] = "Basic realm=\"Freehold\", Bearer";
 
 static int
@@ -952,7 +936,6 @@ http_done(struct link *l)
 	end = l->hang_up || l->closing || l->overrun;
 	pthread_mutex_unlock(&l->t->lock);
 	l->head_sent = l->whole = false;
-	lws_rx_flow_control(l->wsi, 1);
 	return end || lws_http_transaction_completed(l->wsi) ? -1 : 0;
 }
 
@@ -990,6 +973,26 @@ http_writable(struct link *l)
 		return http_done(l);
 	arm_slow(l);
 	lws_callback_on_writable(l->wsi);
+	return 0;
+}
+
+/*
+ * The request is whole. A peer that sends more before it has the answer gets the answer if there is one, and
+ * is let go: libwebsockets 4.1 would take it for more of this body, and tell about its end again and again;
+ * and does not write while it is told not to read.
+ */
+static int
+http_whole(struct link *l)
+{
+	if (l->whole) {
+		l->hang_up = true;
+		while (head(l) && http_writable(l) == 0)
+			;
+		return -1;
+	}
+	l->whole = true;
+	lws_set_timeout(l->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_SECONDS);
+	hear_message(l);
 	return 0;
 }
 
