@@ -323,15 +323,21 @@ run_worker(const struct spawner *s, const struct child *c, pid_t *pid, struct er
 		NULL };
 	char *env[] = { NULL };
 	posix_spawn_file_actions_t act;
-	int rc;
+	int rc, log;
 
+	/* Opened once more: on a descriptor that it shared with us a worker could make our reads block. */
+	path_of(s, c->name, ".log", socket);
+	log = open(socket, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+	if (log < 0)
+		return err_sys(e, "%s", socket);
 	path_of(s, c->name, ".sock", socket);
 	snprintf(uid, sizeof(uid), "%u", (unsigned)c->uid);
 	snprintf(group, sizeof(group), "%s/%s", s->cgroup, c->name);
 	posix_spawn_file_actions_init(&act);
-	posix_spawn_file_actions_adddup2(&act, c->log_fd, STDERR_FILENO);
+	posix_spawn_file_actions_adddup2(&act, log, STDERR_FILENO);
 	rc = posix_spawn(pid, s->worker, &act, NULL, argv, env);
 	posix_spawn_file_actions_destroy(&act);
+	close(log);
 	return rc ? err_set(e, rc, "%s: %s", s->worker, strerror(rc)) : 0;
 }
 

@@ -60,6 +60,7 @@ worker_runs(int listener, const char *group, int ready)
 	fd = accept(listener, NULL, NULL);
 	if (fd < 0 || read(fd, &c, 1) != 1)
 		_exit(92);
+	fcntl(2, F_SETFL, 0); /* one that means harm: reading its words must not hold the spawner up */
 	dprintf(2, "<3>fh-worker: told to end\nwith %d\n", c);
 	if (c == 'k')
 		raise(SIGKILL);
