@@ -183,24 +183,24 @@ ui_key(struct ui *ui, uint32_t key)
 		show_help(ui);
 }
 
-/* What a burst of events asks for is loaded once. */
+/* What a burst of events asks for is loaded once. Only machines and the host are shown. */
 static bool
 take_events(struct ui *ui)
 {
+	bool vms = false, host = false;
 	json_t *event;
-	bool any = false;
 
 	while ((event = link_event(ui->link)) != NULL) {
 		const char *type = json_string_value(json_object_get(event, "type"));
 
-		if (type && strncmp(type, "vm.", 3) == 0)
-			ui->vms_stale = ui->host_stale = any = true;
-		else if (type && strncmp(type, "host.", 5) == 0)
-			ui->host_stale = any = true;
-		snprintf(ui->stale_event, sizeof(ui->stale_event), "%s", ui->vms_stale ? "vm." : "host.");
+		vms = vms || (type && strncmp(type, "vm.", 3) == 0);
+		host = host || (type && strncmp(type, "host.", 5) == 0);
 		json_decref(event);
 	}
-	return any;
+	ui->vms_stale = ui->vms_stale || vms;
+	ui->host_stale = ui->host_stale || vms || host; /* a machine takes memory of the host */
+	ui->stale_event = vms && host ? "" : vms ? "vm." : "host.";
+	return vms || host;
 }
 
 bool

@@ -60,7 +60,7 @@ struct ui {
 	bool quit;
 	bool quiet; /* a slow line: nothing is drawn that nobody asked for */
 	bool host_stale, vms_stale;
-	char stale_event[64];
+	const char *stale_event; /* what the events of this tick were about, as page_hears takes it */
 	uint64_t loaded_ms;
 	char made[VALUE_SIZE]; /* the object that was just created, to be found in its list; else "" */
 };
