@@ -30,20 +30,29 @@ out_clean(FILE *f, const char *s, bool lines)
 	free(copy);
 }
 
-/* The columns of the character at s, and its bytes in *n. */
+/* The bytes of the UTF-8 character at s, whatever the locale: a lead byte and what continues it. */
+static size_t
+char_bytes(const char *s)
+{
+	size_t n = 1;
+
+	while (((unsigned char)s[n] & 0xc0) == 0x80)
+		n++;
+	return n;
+}
+
+/* The columns of the character at s, and its bytes in *n. In a locale that knows no UTF-8 each counts as one.
+ */
 static size_t
 char_width(const char *s, size_t *n)
 {
 	mbstate_t state = { 0 };
 	wchar_t c;
-	size_t len = mbrtowc(&c, s, strlen(s), &state);
 	int w;
 
-	if (len == 0 || len == (size_t)-1 || len == (size_t)-2) {
-		*n = 1;
+	*n = char_bytes(s);
+	if (mbrtowc(&c, s, *n, &state) != *n)
 		return 1;
-	}
-	*n = len;
 	w = wcwidth(c);
 	return w < 0 ? 1 : (size_t)w;
 }

@@ -173,14 +173,15 @@ choose_columns(struct table *t, const json_t *list, const json_t *schema)
 	}
 }
 
-/* "automaticStart" is headed "automatic start". malloc. */
+/* "automaticStart" is headed "automatic start"; paths ("config.Memory.SizeInMB") stay as they are. malloc. */
 static char *
 heading(const char *name)
 {
 	char *out = malloc(2 * strlen(name) + 1), *o = out;
+	bool path = strchr(name, '.');
 
 	for (const char *s = name; o && *s; s++) {
-		bool capital = *s >= 'A' && *s <= 'Z';
+		bool capital = !path && *s >= 'A' && *s <= 'Z';
 
 		if (capital && s > name)
 			*o++ = ' ';
@@ -363,6 +364,25 @@ table_list(FILE *f, const json_t *list, const json_t *schema, size_t width)
 	free_cells(&t);
 }
 
+/* Adds a member; an object in it becomes members "name.inner", so that a line holds one value. */
+static void
+add_flat(json_t *out, const char *name, json_t *v)
+{
+	const char *inner;
+	char path[200];
+	json_t *el;
+
+	if (!json_is_object(v) || json_object_size(v) == 0) {
+		json_object_set(out, name, v);
+		return;
+	}
+	json_object_foreach(v, inner, el)
+	{
+		if (snprintf(path, sizeof(path), "%s.%s", name, inner) < (int)sizeof(path))
+			add_flat(out, path, el);
+	}
+}
+
 /* The same members, those of the schema first and in its order: a new reference, or NULL. */
 static json_t *
 in_order(const json_t *object, const json_t *schema)
@@ -375,9 +395,13 @@ in_order(const json_t *object, const json_t *schema)
 		json_t *member = json_object_get(object, name);
 
 		if (member)
-			json_object_set(out, name, member);
+			add_flat(out, name, member);
 	}
-	json_object_update_missing(out, (json_t *)object);
+	json_object_foreach((json_t *)object, name, v)
+	{
+		if (!property(schema, name))
+			add_flat(out, name, v);
+	}
 	return out;
 }
 

@@ -84,11 +84,11 @@ an_object_is_lines_of_name_and_value_and_its_lists_follow(void **state)
 	shows("{\"timeZone\":\"UTC\",\"name\":\"alpha\",\"dns\":[\"1.1.1.1\",\"::1\"],\"nothing\":null,"
 	      "\"adapters\":[{\"name\":\"eth0\"}],\"release\":{\"version\":1}}",
 	    "{\"properties\":{\"name\":{}}}", 0,
-	    "name       alpha\n"
-	    "time zone  UTC\n"
-	    "dns        1.1.1.1, ::1\n"
-	    "nothing    -\n"
-	    "release    version=1\n"
+	    "name             alpha\n"
+	    "time zone        UTC\n"
+	    "dns              1.1.1.1, ::1\n"
+	    "nothing          -\n"
+	    "release.version  1\n"
 	    "\n"
 	    "adapters:\n"
 	    "name\n"
@@ -164,6 +164,11 @@ text_is_cut_at_a_whole_character(void **state)
 	s = out_cut("abc", 0);
 	assert_string_equal(s, "");
 	free(s);
+	setlocale(LC_CTYPE, "C"); /* no half characters there, either */
+	s = out_cut("\xe4\xbd\xa0\xe5\xa5\xbd!", 2);
+	assert_string_equal(s, "\xe4\xbd\xa0~");
+	free(s);
+	setlocale(LC_CTYPE, "C.UTF-8");
 }
 
 static void
