@@ -16,6 +16,7 @@
 #include "agent/login.h"
 #include "agent/pool.h"
 #include "lib/err.h"
+#include "lib/text.h"
 
 enum {
 	HTTP_OK = 200,
@@ -64,9 +65,9 @@ client_new(struct agent *a, const struct client_ops *ops, void *link, const stru
 	c->link = link;
 	c->who = *who;
 	if (authorization && strlen(authorization) < sizeof(c->authorization))
-		strcpy(c->authorization, authorization);
+		text_copy(c->authorization, sizeof(c->authorization), authorization);
 	else if (authorization)
-		strcpy(c->authorization, "too long");
+		text_copy(c->authorization, sizeof(c->authorization), "too long");
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->login_lock, NULL);
 	return c;
@@ -232,7 +233,7 @@ log_in(struct client *c, struct fault *f)
 
 	pthread_mutex_lock(&c->login_lock);
 	pthread_mutex_lock(&c->lock);
-	strcpy(header, c->authorization);
+	text_copy(header, sizeof(header), c->authorization);
 	who = c->who;
 	pthread_mutex_unlock(&c->lock);
 	if (header[0]) {
@@ -262,7 +263,7 @@ current_identity(struct client *c, struct identity *who)
 
 	client_identity(c, who);
 	stamp = who->stamp;
-	strcpy(user, who->user);
+	text_copy(user, sizeof(user), who->user);
 	login_renew(c->agent, who);
 	if (who->stamp != stamp || strcmp(who->user, user) != 0)
 		client_set_identity(c, who);

@@ -2,6 +2,7 @@
  * agent/identity.c - what a grant covers.
  */
 #include "agent/identity.h"
+#include "lib/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -63,7 +64,7 @@ identity_grant(struct identity *who, enum role role, const char *path)
 	if (who->grants == GRANTS_MAX || strlen(path) >= sizeof(g->path))
 		return false;
 	g->role = role;
-	strcpy(g->path, path);
+	text_copy(g->path, sizeof(g->path), path);
 	who->grants++;
 	return true;
 }

@@ -16,6 +16,7 @@
 #include "agent/tokens.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 enum {
 	FOLDER_SIZE = 200,
@@ -328,9 +329,9 @@ jobs_start(struct jobs *js, const struct rpc_method *m, const json_t *params, co
 	j->params = json_deep_copy(params);
 	j->created = time(NULL);
 	snprintf(j->method_name, sizeof(j->method_name), "%s", m->name);
-	strcpy(j->user, who->user);
+	text_copy(j->user, sizeof(j->user), who->user);
 	snprintf(j->path, sizeof(j->path), "%s", path);
-	strcpy(id, j->id);
+	text_copy(id, JOB_ID_SIZE, j->id);
 	rc = start_locked(js, j, f);
 	if (rc < 0)
 		free_job(j);

@@ -112,7 +112,7 @@ row_of(struct login *l, const char *key, bool make)
 	if (!make)
 		return NULL;
 	*oldest = (struct guesser){ .tries = { .burst = TRIES_BURST, .per_s = TRIES_PER_S } };
-	strcpy(oldest->key, key);
+	text_copy(oldest->key, sizeof(oldest->key), key);
 	return oldest;
 }
 
@@ -130,7 +130,7 @@ must_wait(struct login *l, const char *user, const char *source)
 		g = row_of(l, key, kind == KEY_SOURCE);
 		if (g && g->locked_until_ms > now && g->locked_until_ms - now > wait)
 			wait = g->locked_until_ms - now;
-		if (kind != KEY_SOURCE)
+		if (kind != KEY_SOURCE || !g)
 			continue;
 		g->last_ms = now;
 		if (!rate_take(&g->tries, now * 1000000) && wait == 0)
@@ -234,8 +234,8 @@ login_token(struct agent *a, const char *text, struct identity *who, struct faul
 		return fault_set(f, FAULT_LOGIN_FAILED, NULL, "token.create makes a new one.",
 		    "the token is unknown or has expired");
 	}
-	strcpy(who->token, info.name);
-	strcpy(who->session, info.session);
+	text_copy(who->token, sizeof(who->token), info.name);
+	text_copy(who->session, sizeof(who->session), info.session);
 	who->most = info.role;
 	who->expires = info.expires;
 	who->stamp = stamp;
@@ -284,7 +284,7 @@ login_header_user(const char *header, char user[USER_SIZE])
 	bool ok = split_basic(header, pair) && strlen(pair) < USER_SIZE && text_is_clean(pair, strlen(pair));
 
 	if (ok)
-		strcpy(user, pair);
+		text_copy(user, USER_SIZE, pair);
 	explicit_bzero(pair, sizeof(pair));
 	return ok;
 }
@@ -296,7 +296,7 @@ login_peer(struct agent *a, uid_t uid, struct identity *who)
 	char name[USER_SIZE];
 
 	if (uid == 0) { /* whatever passwd says, or whether it can be read */
-		strcpy(who->user, "root");
+		text_copy(who->user, sizeof(who->user), "root");
 		identity_grant(who, ROLE_ADMINISTRATOR, "/");
 	} else if (users_name(a->users, uid, name)) {
 		users_identify(a->users, name, who);
@@ -318,7 +318,7 @@ login_renew(struct agent *a, struct identity *who)
 		who->stamp = stamp;
 		return;
 	}
-	strcpy(user, who->user);
+	text_copy(user, sizeof(user), who->user);
 	if (who->token[0])
 		counts = counts && tokens_counts(a->tokens, user, who->token);
 	if (who->session[0])

@@ -16,6 +16,7 @@
 #include "agent/tokens.h"
 #include "agent/users.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 #define TEXT(s, m, least, most) FIELD_AT(s, m), .min = (least), .max = (most)-1, .size = (most)
 #define PASSWORD(s, m)          FIELD_AT(s, m), .max = PASSWORD_MAX, .size = PASSWORD_MAX + 1, .secret = true
@@ -112,7 +113,7 @@ session_login(struct call *c, const void *params, json_t *result, struct fault *
 		return -1;
 	session_new(c->agent->tokens, who.user, token, &until);
 	if (tokens_find(c->agent->tokens, token, &info))
-		strcpy(who.session, info.session);
+		text_copy(who.session, sizeof(who.session), info.session);
 	who.expires = until;
 	if (c->client)
 		client_set_identity(c->client, &who);
@@ -370,8 +371,8 @@ fill_token(struct call *c, const struct token_params *p, enum role role, struct 
 {
 	*info = (struct token_info){ .role = role, .created = time(NULL) };
 	info->expires = info->created + (time_t)p->days * 24 * 3600;
-	strcpy(info->user, c->who->user);
-	strcpy(info->name, p->name);
+	text_copy(info->user, sizeof(info->user), c->who->user);
+	text_copy(info->name, sizeof(info->name), p->name);
 }
 
 static int

@@ -14,6 +14,7 @@
 #include "agent/secret.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 enum { FOLDER_SIZE = 200, PATH_SIZE = FOLDER_SIZE + REQUEST_KEY_SIZE + 8 };
 
@@ -93,7 +94,7 @@ load_one(struct requests *r, const char *name)
 
 	if (strlen(name) != REQUEST_KEY_SIZE - 1 || strspn(name, "0123456789abcdef") != REQUEST_KEY_SIZE - 1)
 		return;
-	strcpy(found.key, name);
+	text_copy(found.key, sizeof(found.key), name);
 	file_of(r, name, path);
 	doc = file_read_json(path, NULL);
 	found.since = since_of(doc);
@@ -217,7 +218,7 @@ begin_new(struct requests *r, const char *key, const char *digest, struct fault 
 		return fault_set(
 		    f, FAULT_TOO_BUSY, NULL, "Try again.", "%d changes are under way", REQUESTS_MAX);
 	*k = (struct kept){ .since = time(NULL), .running = true };
-	strcpy(k->key, key);
+	text_copy(k->key, sizeof(k->key), key);
 	if (write_file(r, k, digest, NULL, &e) < 0) {
 		*k = (struct kept){ 0 };
 		return fault_err(

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/secret.h"
+#include "lib/text.h"
 
 struct ticket {
 	char hash[SECRET_HASH_SIZE]; /* "": free */
@@ -82,8 +83,8 @@ tickets_add(struct tickets *t, const struct identity *who, int fd, char text[TIC
 			k = &t->ticket[i]; /* free ones have 0 */
 	drop(k);
 	secret_hash(text, strlen(text), k->hash);
-	strcpy(k->user, who->user);
-	strcpy(k->source, who->source);
+	text_copy(k->user, sizeof(k->user), who->user);
+	text_copy(k->source, sizeof(k->source), who->source);
 	k->expires_ms = t->now_ms() + TICKET_MS;
 	k->fd = fd;
 	pthread_mutex_unlock(&t->lock);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/text.h"
 
 static const char token_prefix[] = "fht_", session_prefix[] = "fhs_";
 
@@ -211,9 +212,9 @@ add_row(struct tokens *t, const struct token_info *info, const char *hash, struc
 		    "there are %d tokens already", TOKENS_MAX);
 	}
 	r = &next->row[next->rows++];
-	strcpy(r->user, info->user);
-	strcpy(r->name, info->name);
-	strcpy(r->hash, hash);
+	text_copy(r->user, sizeof(r->user), info->user);
+	text_copy(r->name, sizeof(r->name), info->name);
+	text_copy(r->hash, sizeof(r->hash), hash);
 	r->role = info->role;
 	r->created = (uint64_t)info->created;
 	r->expires = (uint64_t)info->expires;
@@ -305,10 +306,10 @@ to_info(const struct token_row *r, struct token_info *info)
 	*info = (struct token_info){
 		.role = r->role, .created = (time_t)r->created, .expires = (time_t)r->expires
 	};
-	strcpy(info->user, r->user);
-	strcpy(info->name, r->name);
+	text_copy(info->user, sizeof(info->user), r->user);
+	text_copy(info->name, sizeof(info->name), r->name);
 	if (!r->name[0])
-		strcpy(info->session, r->hash);
+		text_copy(info->session, sizeof(info->session), r->hash);
 }
 
 /* All are compared, so that the time tells nothing about which one it was. */
@@ -380,8 +381,8 @@ session_new(struct tokens *t, const char *user, char text[TOKEN_TEXT_SIZE], time
 	*r = (struct token_row){
 		.role = ROLE_ADMINISTRATOR, .created = (uint64_t)time(NULL), .expires = (uint64_t)*expires
 	};
-	strcpy(r->user, user);
-	strcpy(r->hash, hash);
+	text_copy(r->user, sizeof(r->user), user);
+	text_copy(r->hash, sizeof(r->hash), hash);
 	pthread_mutex_unlock(&t->lock);
 }
 

@@ -16,6 +16,7 @@
 #include "agent/secret.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 enum { UID_FIRST = 1000, UID_LAST = 9999, MEMBERS_MAX = 8192, LINE_MAX_BYTES = MEMBERS_MAX + 128 };
 
@@ -250,7 +251,7 @@ users_identify(struct users *u, const char *name, struct identity *who)
 	if (line && strlen(name) < USER_SIZE) {
 		enum role role = role_of(name, line, group);
 
-		strcpy(who->user, name);
+		text_copy(who->user, sizeof(who->user), name);
 		if (role != ROLE_NONE)
 			identity_grant(who, role, "/");
 		add_grants(u, who);

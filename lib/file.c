@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/schema.h"
+#include "lib/text.h"
 
 /* The folder of path: "." without a slash. */
 static void
@@ -103,7 +104,7 @@ file_replace(const char *path, const void *data, size_t len, mode_t mode, struct
 	if (!realpath(path, real)) {
 		if (errno != ENOENT || strlen(path) >= sizeof(real))
 			return err_sys(e, "%s", path);
-		strcpy(real, path);
+		text_copy(real, sizeof(real), path);
 	}
 	folder_of(real, folder);
 	name = strrchr(real, '/');
@@ -188,8 +189,8 @@ file_read_json(const char *path, struct err *e)
 {
 	struct err why = { 0 };
 	json_t *doc;
-	char *text;
-	size_t len;
+	char *text = NULL;
+	size_t len = 0;
 	int rc = file_read(path, SCHEMA_TEXT_MAX, &text, &len, e);
 
 	if (rc < 0)

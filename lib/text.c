@@ -74,3 +74,12 @@ text_clean(char *s)
 		}
 	}
 }
+
+void
+text_copy(char *out, size_t size, const char *s)
+{
+	size_t len = strnlen(s, size - 1);
+
+	memmove(out, s, len);
+	out[len] = '\0';
+}

@@ -13,5 +13,7 @@
 bool text_is_clean(const char *s, size_t len);
 /* Replaces every byte of s that is not part of clean text by '?', in place. */
 void text_clean(char *s);
+/* A copy that fits: what is too long loses its end. Always terminated; size is at least 1. */
+void text_copy(char *out, size_t size, const char *s);
 
 #endif

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/text.h"
 
 enum {
 	CHUNK = 16 * 1024,
@@ -325,13 +326,9 @@ serve_dirty(struct transport *t)
 		pthread_mutex_unlock(&t->lock);
 		if (l->closing)
 			l->deaf = true;
-		if (!l->wsi)
-			;
-		else if (nothing && l->kind != LINK_HTTP)
+		if (l->wsi && nothing && (l->kind != LINK_HTTP || l->overrun)) {
 			kill_soon(l);
-		else if (nothing && l->overrun)
-			kill_soon(l);
-		else {
+		} else if (l->wsi) {
 			if (!l->slow_armed || l->closing)
 				arm_slow(l);
 			lws_callback_on_writable(l->wsi);
@@ -433,7 +430,7 @@ grow(struct link *l, size_t more)
 static bool
 collect(struct link *l, const char *data, size_t len)
 {
-	if (!grow(l, len))
+	if (!grow(l, len + 1)) /* an empty frame has a place, too */
 		return false;
 	memcpy(l->in + l->in_len, data, len);
 	l->in_len += len;
@@ -741,7 +738,7 @@ source_of(const struct sockaddr_storage *ss, char out[64])
 	const struct sockaddr_in6 *v6 = (const void *)ss;
 	const struct sockaddr_in *v4 = (const void *)ss;
 
-	strcpy(out, "?");
+	text_copy(out, 64, "?");
 	if (ss->ss_family == AF_INET)
 		inet_ntop(AF_INET, &v4->sin_addr, out, 64);
 	else if (ss->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
@@ -831,7 +828,7 @@ header(struct lws *wsi, enum lws_token_indexes token, char out[HEADER_MAX])
 	if (n <= 0)
 		return NULL;
 	if (n >= HEADER_MAX || lws_hdr_copy(wsi, out, HEADER_MAX, token) < 0)
-		strcpy(out, "too long");
+		text_copy(out, HEADER_MAX, "too long");
 	return out;
 }
 
@@ -1149,7 +1146,7 @@ open_local(struct transport *t, struct err *e)
 
 	if (fd < 0)
 		return err_sys(e, "socket");
-	strcpy(sun.sun_path, t->local_path);
+	text_copy(sun.sun_path, sizeof(sun.sun_path), t->local_path);
 	unlink(t->local_path);
 	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 || chmod(t->local_path, 0666) < 0 ||
 	    listen(fd, 64) < 0) {
@@ -1174,7 +1171,7 @@ make_vhost(struct transport *t, const struct transport_config *c, const char *na
 	info.keepalive_timeout = 60;
 	if (secure) {
 		/* No client shows a certificate: the system's authorities would only take a megabyte. */
-		info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
+		info.options = LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
 			       LWS_SERVER_OPTION_ALLOW_NON_SSL_ON_SSL_PORT |
 			       LWS_SERVER_OPTION_ALLOW_HTTP_ON_HTTPS_LISTENER;
 		info.ssl_cert_filepath = c->cert;
@@ -1228,7 +1225,7 @@ transport_new(struct transport **out, const struct transport_config *c, struct e
 		if (strlen(c->local_path) >= sizeof(t->local_path))
 			rc = err_set(e, ENAMETOOLONG, "%s: the name is too long", c->local_path);
 		else
-			strcpy(t->local_path, c->local_path);
+			text_copy(t->local_path, sizeof(t->local_path), c->local_path);
 	}
 	if (rc == 0 && c->local_path)
 		rc = open_local(t, e);
@@ -1269,7 +1266,7 @@ listen_network(uint16_t port, struct err *e)
 static uint16_t
 port_of(int fd)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
 
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
