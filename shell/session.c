@@ -19,7 +19,7 @@
 #include "shell/table.h"
 #include "shell/tty.h"
 
-enum { CALL_MS = 60000, DISCOVER_MS = 20000, PROGRESS_AFTER_MS = 300 };
+enum { CALL_MS = 60000, DISCOVER_MS = 20000, PROGRESS_AFTER_MS = 300, RECONNECT_TRIES = 10 };
 
 /* --- Ctrl-C ------------------------------------------------------------------------------------- */
 
@@ -370,6 +370,20 @@ what_now(const struct session *s, const char *job)
 	return answer[0] == 'c' || answer[0] == 'w' ? answer[0] : 'l';
 }
 
+/* After the connection was lost: the agent is given some seconds to come back. */
+static bool
+reconnected(struct session *s)
+{
+	const struct timespec pause = { .tv_nsec = 300000000 };
+
+	for (int i = 0; i < RECONNECT_TRIES && !session_interrupted(); i++) {
+		nanosleep(&pause, NULL);
+		if (rpc_reconnect(s->rpc, NULL) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int
 wait_job(struct session *s, const char *job, json_t **result, struct rpc_error *e)
 {
@@ -379,6 +393,8 @@ wait_job(struct session *s, const char *job, json_t **result, struct rpc_error *
 	for (;;) {
 		rc = rpc_job_wait(s->rpc, job, on_progress, &w, result, e);
 		erase(&w);
+		if (rc < 0 && e->code == RPC_NOT_CONNECTED && reconnected(s))
+			continue; /* a job outlives its agent's connections */
 		if (rc != -ECANCELED)
 			return rc;
 		switch (what_now(s, job)) {
@@ -411,18 +427,10 @@ call_again(
     struct session *s, const struct operation *op, json_t *params, json_t **result, struct rpc_error *e)
 {
 	int ms = time_for(params), rc = rpc_call(s->rpc, op->name, json_incref(params), ms, result, e);
-	struct timespec pause = { .tv_nsec = 300000000 };
+	bool safe = !op->changes || json_object_get(meta(params), "requestId");
 
-	for (int i = 0; rc < 0 && !rpc_connected(s->rpc) && e->code == RPC_NOT_CONNECTED && i < 3; i++) {
-		bool safe = !op->changes || json_object_get(meta(params), "requestId");
-		struct rpc_error why;
-
-		if (!safe || session_interrupted())
-			break;
-		nanosleep(&pause, NULL);
-		if (rpc_reconnect(s->rpc, &why) == 0)
-			rc = rpc_call(s->rpc, op->name, json_incref(params), ms, result, e);
-	}
+	if (rc < 0 && e->code == RPC_NOT_CONNECTED && safe && reconnected(s))
+		rc = rpc_call(s->rpc, op->name, json_incref(params), ms, result, e);
 	return rc;
 }
 

@@ -26,7 +26,7 @@ static struct fake_wire {
 	char last[8192]; /* the last request of each method that matters: its params as text */
 	int polls;       /* job.get since the job began */
 	int polls_needed;
-	bool cancelled, web1_running, drop_next, never_starts;
+	bool cancelled, web1_running, drop_next, drop_next_get, never_starts;
 	int connections, starts;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -291,7 +291,10 @@ fake_serve_line(int fd, const char *line)
 		pthread_mutex_lock(&fake.lock);
 		if (strcmp(method, "job.get") != 0 && strcmp(method, "file.list") != 0)
 			snprintf(fake.last, sizeof(fake.last), "%s %s", method, text ? text : "null");
-		if (fake.drop_next && strcmp(method, "vm.start") == 0) {
+		if (fake.drop_next_get && strcmp(method, "job.get") == 0) {
+			fake.drop_next_get = false;
+			shutdown(fd, SHUT_RDWR);
+		} else if (fake.drop_next && strcmp(method, "vm.start") == 0) {
 			fake.drop_next = false; /* carried out, but nobody is told */
 			json_decref(fake_answer(method, json_object_get(msg, "params")));
 			shutdown(fd, SHUT_RDWR);

@@ -491,9 +491,22 @@ a_change_whose_answer_was_lost_is_sent_again_with_the_same_id(void **state)
 }
 
 static void
+a_job_is_waited_for_even_when_the_agent_is_restarted(void **state)
+{
+	(void)state;
+	pthread_mutex_lock(&fake.lock);
+	fake.drop_next_get = true;
+	pthread_mutex_unlock(&fake.lock);
+	assert_int_equal(sh("$fhsh -c 'vm stop web1'"), 0);
+	assert_false(fake.drop_next_get);
+	assert_non_null(strstr(tty.text, "Done."));
+}
+
+static void
 scripts_are_found_in_their_folder(void **state)
 {
 	(void)state;
+	fake.web1_running = true;
 	assert_int_equal(sh("FREEHOLD_SCRIPTS=tests/unit $fhsh fhsh_test one 'two words'"), 0);
 }
 
@@ -555,6 +568,7 @@ main(void)
 		cmocka_unit_test(a_script_finds_all_bindings_as_promised),
 		cmocka_unit_test(a_script_that_fails_tells_where),
 		cmocka_unit_test(a_change_whose_answer_was_lost_is_sent_again_with_the_same_id),
+		cmocka_unit_test(a_job_is_waited_for_even_when_the_agent_is_restarted),
 		cmocka_unit_test(scripts_are_found_in_their_folder),
 		cmocka_unit_test(the_report_is_for_people_and_for_programs),
 		cmocka_unit_test(a_rolling_restart_goes_one_by_one_and_stops_at_the_first_failure),
