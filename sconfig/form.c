@@ -44,15 +44,6 @@ set_text(char *out, size_t size, const char *text)
 	out[len] = '\0';
 }
 
-/* A sentence, and what the host advises, in one line. */
-static void
-set_error(char out[REASON_SIZE], const struct rpc_error *e)
-{
-	snprintf(out, REASON_SIZE, "%s%s%.120s",
-	    e->message[0] ? e->message : "The host refused without a reason.", e->hint[0] ? " " : "",
-	    e->hint);
-}
-
 static long
 item_index(const struct form *f, const char *member, size_t len)
 {
@@ -276,7 +267,7 @@ form_load(struct form *f, bool keep)
 	if (f->page->load)
 		rc = link_call(f->link, f->page->load, subject_params(f), &answer, &e);
 	if (rc < 0) {
-		set_error(f->trouble, &e);
+		link_error_text(&e, f->trouble, sizeof(f->trouble));
 	} else {
 		f->trouble[0] = '\0';
 		json_decref(f->doc);
@@ -473,7 +464,7 @@ asked_choices(struct form *f, struct entry *entry, const struct source *s)
 	struct rpc_error e;
 
 	if (link_call(f->link, s->method, params, &answer, &e) < 0)
-		set_error(entry->error, &e);
+		link_error_text(&e, entry->error, sizeof(entry->error));
 	else
 		listed_choices(entry, s, json_object_get(answer, s->list));
 	json_decref(answer);
@@ -638,10 +629,10 @@ place_error(struct form *f, const struct rpc_error *e)
 	long at = item_index(f, path, strcspn(path, ".[/"));
 
 	if (at < 0 || !path[0] || !form_editable(f, (size_t)at)) {
-		set_error(f->trouble, e);
+		link_error_text(e, f->trouble, sizeof(f->trouble));
 		return -1;
 	}
-	set_error(f->entry[at].error, e);
+	link_error_text(e, f->entry[at].error, sizeof(f->entry[at].error));
 	return (int)at;
 }
 

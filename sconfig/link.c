@@ -178,3 +178,12 @@ link_tick(struct link *l, uint64_t now_ms)
 		return false;
 	return connect_again(l, &e) == 0;
 }
+
+void
+link_error_text(const struct rpc_error *e, char *out, size_t size)
+{
+	const char *message = e->message[0] ? e->message : "The host refused without a reason.";
+	bool ended = strchr(".!?", message[strlen(message) - 1]) != NULL;
+
+	snprintf(out, size, "%s%s%s%s", message, ended ? "" : ".", e->hint[0] ? " " : "", e->hint);
+}

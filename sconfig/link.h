@@ -57,6 +57,8 @@ json_t *link_event(struct link *l);
 /* Now and then: notices that the agent has gone, connects again. True: it has just come back. */
 bool link_tick(struct link *l, uint64_t now_ms);
 
+/* The sentence of an error and what the host advises, in one line. */
+void link_error_text(const struct rpc_error *e, char *out, size_t size);
 uint64_t link_now_ms(void);
 
 #endif

@@ -31,7 +31,10 @@ say(struct prompts *p, const char *fmt, ...)
 static void
 say_error(struct prompts *p, const struct rpc_error *e)
 {
-	say(p, "! %s%s%s\n", e->message, e->hint[0] ? " " : "", e->hint);
+	char text[REASON_SIZE];
+
+	link_error_text(e, text, sizeof(text));
+	say(p, "! %s\n", text);
 }
 
 /* One line without its end; false at the end of the input. Ctrl-C is like going back. */

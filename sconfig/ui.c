@@ -53,7 +53,10 @@ ui_say(struct ui *ui, const char *fmt, ...)
 void
 ui_say_error(struct ui *ui, const struct rpc_error *e)
 {
-	ui_say(ui, "! %s%s%s", e->message, e->hint[0] ? " " : "", e->hint);
+	char text[UI_MESSAGE_SIZE - 2];
+
+	link_error_text(e, text, sizeof(text));
+	ui_say(ui, "! %s", text);
 }
 
 bool

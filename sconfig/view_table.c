@@ -58,7 +58,7 @@ load(struct table_view *t, struct ui *ui)
 	json_t *answer = NULL;
 
 	if (link_call(ui->link, t->page->load, NULL, &answer, &e) < 0) {
-		snprintf(t->trouble, sizeof(t->trouble), "%s %.120s", e.message, e.hint);
+		link_error_text(&e, t->trouble, sizeof(t->trouble));
 	} else {
 		t->trouble[0] = '\0';
 		json_decref(t->list);
