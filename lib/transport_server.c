@@ -1266,13 +1266,18 @@ listen_network(uint16_t port, struct err *e)
 static uint16_t
 port_of(int fd)
 {
-	struct sockaddr_storage ss = { 0 };
-	socklen_t len = sizeof(ss);
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} at = { 0 };
+	socklen_t len = sizeof(at);
 
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+	if (getsockname(fd, &at.any, &len) < 0)
 		return 0;
-	return ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&ss)->sin6_port
-					      : ((struct sockaddr_in *)(void *)&ss)->sin_port);
+	if (at.any.sa_family == AF_INET6)
+		return ntohs(at.v6.sin6_port);
+	return ntohs(at.v4.sin_port);
 }
 
 /* On the loop's thread. */
