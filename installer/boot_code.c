@@ -43,45 +43,45 @@ boot_code_patch(uint8_t sector[BOOT_SECTOR], uint8_t *core, size_t core_len, uin
 	return 0;
 }
 
-/* The file, filled up with zeros to whole sectors; the caller frees it. */
-static int
-load(const char *path, uint8_t **out, size_t *len, struct err *e)
+/* The file, filled up with zeros to whole sectors; the caller frees it. NULL with *e. */
+static uint8_t *
+load(const char *path, size_t *len, struct err *e)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
 	uint8_t *p = NULL;
-	size_t n;
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		err_sys(e, "%s", path);
 	} else if (st.st_size <= 0 || st.st_size > 1024 * 1024 - BOOT_SECTOR) {
 		err_set(e, EINVAL, "%s: it has %lld bytes", path, (long long)st.st_size);
 	} else {
-		n = ((size_t)st.st_size + BOOT_SECTOR - 1) / BOOT_SECTOR * BOOT_SECTOR;
-		p = calloc(1, n);
-		if (!p || read(fd, p, n) != st.st_size) {
+		*len = ((size_t)st.st_size + BOOT_SECTOR - 1) / BOOT_SECTOR * BOOT_SECTOR;
+		p = calloc(1, *len);
+		if (!p || read(fd, p, *len) != st.st_size) {
 			err_set(e, p ? EIO : ENOMEM, "%s: it cannot be read", path);
 			free(p);
 			p = NULL;
 		}
-		*len = n;
 	}
 	if (fd >= 0)
 		close(fd);
-	*out = p;
-	return p ? 0 : -e->code;
+	return p;
 }
 
 int
 boot_code_write(int fd, const struct layout *l, const char *sector_path, const char *core_path, struct err *e)
 {
-	uint8_t *sector = NULL, *core = NULL;
 	size_t sector_len = 0, core_len = 0;
-	int rc = load(sector_path, &sector, &sector_len, e);
+	uint8_t *sector = load(sector_path, &sector_len, e);
+	uint8_t *core = sector ? load(core_path, &core_len, e) : NULL;
+	int rc = 0;
 
-	if (rc == 0)
-		rc = load(core_path, &core, &core_len, e);
-	if (rc == 0 && (sector_len != BOOT_SECTOR || core_len > l->part[PART_BIOS].size))
+	if (!sector || !core) {
+		free(sector);
+		return -e->code;
+	}
+	if ((sector_len != BOOT_SECTOR || core_len > l->part[PART_BIOS].size))
 		rc = err_set(e, EINVAL, "GRUB does not fit into its partition");
 	if (rc == 0)
 		rc = boot_code_patch(sector, core, core_len, l->part[PART_BIOS].start / BOOT_SECTOR, e);

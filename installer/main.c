@@ -153,12 +153,13 @@ static int
 choose(const struct answers *a, struct disk *out, struct err *e)
 {
 	struct disk *list = calloc(DISKS_MAX, sizeof(*list));
-	int n = 0, rc = list ? 0 : err_set(e, ENOMEM, "out of memory");
+	int rc;
 
-	if (rc == 0)
-		rc = n = disks_list(&here, list, DISKS_MAX, e);
+	if (!list)
+		return err_set(e, ENOMEM, "out of memory");
+	rc = disks_list(&here, list, DISKS_MAX, e);
 	if (rc >= 0)
-		rc = disks_choose(list, (size_t)n, &a->disk, e);
+		rc = disks_choose(list, (size_t)rc, &a->disk, e);
 	if (rc >= 0)
 		*out = list[rc];
 	free(list);
