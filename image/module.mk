@@ -6,8 +6,19 @@ image-programs:
 	@$(MAKE) -s $(IMAGE_PROGS:%=$B/bin/%)
 	@echo $(IMAGE_PROGS) >$B/image-programs
 
-# The ISO and what it is made of: build/image.
+# The ISO and what it is made of: build/image. Everything else that needs the ISO, and has it, leaves it as it is.
 iso:
 	@image/build.sh $B/image
+$B/image/freehold.iso:
+	@image/build.sh $B/image
 
-.PHONY: iso image-programs
+# The appliance in an emulator, its console on this terminal.
+image-run: $B/image/freehold.iso $B/lab/images
+	@$(MAKE) -s $B/bin/fh-install
+	@image/run.sh $B/image $B/bin/fh-install $B/lab/guest-cloud-6.12.cpio
+
+# Installs from the ISO under emulation, on BIOS and on UEFI: make image-lab, make image-lab T=silent_bios.
+image-lab: $B/image/freehold.iso
+	@ISO=$B/image/freehold.iso tests/lab/install.sh $(T)
+
+.PHONY: iso image-programs image-run image-lab
