@@ -1,0 +1,250 @@
+#!/bin/bash
+# thread.sh - one thread through the whole product: from the ISO to a guest that menu, script and remote calls start.
+#
+# The appliance is installed silently (BIOS) and driven on its serial line as an administrator would; this machine is the
+# "other machine", which reaches it only over TLS. One step builds on the one before: the first that fails ends it.
+# At the end a second appliance, installed by hand, shows its menu on UEFI (install.sh).
+#
+# ISO=FILE for another one than build/image/freehold.iso; PORT (18443) on this machine's loopback.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lab/appliance.sh
+build=${BUILD:-build}
+iso=${ISO:-$build/image/freehold.iso}
+port=${PORT:-18443}
+w=$appliance_work
+secret=appliance-lab
+at=127.0.0.1:$port
+
+# --- what steps are made of ----------------------------------------------------------------------------
+
+# answers TEXT: a FAT image with that answer file.
+answers() {
+	rm -f "$w/answers.img"
+	mkfs.fat -C -n FREEHOLD-AN "$w/answers.img" 2048 >/dev/null
+	printf '%s\n' "$1" >"$w/answers.json"
+	mcopy -i "$w/answers.img" "$w/answers.json" ::answers.json
+}
+
+start() {
+	machine_start host --memory 1536 --disk "$w/disk.raw,serial=LAB00001" --forward "$port:8443"
+}
+
+# From the log-in prompt to the menu.
+login() {
+	machine_wait host 'login:' 150 && machine_keys host root Enter &&
+		machine_wait host 'assword:' 30 && machine_type host "$secret" && machine_keys host Enter &&
+		machine_wait host 'Enter number to select an option' 60
+}
+
+# menu NUMBER REGEX: from the main menu to a page.
+menu() {
+	machine_wait host 'Enter number to select an option' 30 && machine_type host "$1" && machine_keys host Enter &&
+		machine_wait host "$2" 30
+}
+
+# Back to the main menu, with a pause, so that an escape is not taken for the begin of a key.
+back() {
+	machine_keys host Escape
+	sleep 1
+}
+
+# field TEXT: what stands in the field that has the focus is replaced.
+field() {
+	machine_keys host C-u
+	machine_type host "$1"
+	machine_keys host Tab
+}
+
+# The shell from another machine. It meets the host by the fingerprint that its menu shows.
+remote() {
+	FREEHOLD_KNOWN_HOSTS=$w/known_hosts FREEHOLD_TOKEN=$token timeout "${limit:-60}" "$build/bin/fhsh" -H "$at" "$@"
+}
+
+# post TOKEN METHOD PARAMS: one call by curl, which trusts the certificate that has that fingerprint and no other.
+post() {
+	curl -sS --max-time 60 --tlsv1.3 --cacert "$w/cert.pem" --connect-to "alpha1:8443:127.0.0.1:$port" \
+		-H "Authorization: Bearer $1" -d "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"$2\",\"params\":$3}" https://alpha1:8443/rpc/v1
+}
+
+state() {
+	remote --json -c 'vm get web1' | grep -oE '"state": *"[A-Za-z]+"' | head -n 1 | cut -d '"' -f 4
+}
+
+# eventually SECONDS COMMAND...: until it succeeds.
+eventually() {
+	local until=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $until ] || return 1
+		sleep 1
+	done
+}
+
+is() {
+	[ "$(state)" = "$1" ]
+}
+
+# --- the steps --------------------------------------------------------------------------------------------
+
+step_installs_silently() {
+	answers "{ \"disk\": { \"serial\": \"LAB*\" }, \"password\": \"$secret\", \"name\": \"silent1\", \"finish\": \"powerOff\" }"
+	truncate -s 4G "$w/disk.raw"
+	machine_start host --iso "$iso" --disk "$w/disk.raw,serial=LAB00001" --drive "$w/answers.img" && machine_ended host 400
+}
+
+step_boots_to_its_menu_on_the_serial_line() {
+	start && login && machine_wait host 'silent1' 10 && eventually 60 menu_has_address
+}
+
+menu_has_address() {
+	machine_screen host | grep -q '10\.0\.2\.15'
+}
+
+step_name_is_changed_in_the_menu() {
+	menu 2 'Computer name' && field alpha1 && machine_keys host Enter && machine_wait host 'What will be' 30 &&
+		machine_keys host Enter && machine_wait host 'alpha1' 30 || return 1
+	back
+	machine_wait host 'Computer name: *alpha1' 30
+}
+
+step_address_is_changed_in_the_menu() {
+	menu 8 'Network settings' && set_address && machine_wait host 'What will be' 30 && machine_keys host Enter || return 1
+	sleep 3
+	back
+	back
+	machine_wait host 'Network settings: *10\.0\.2\.15' 30
+}
+
+# The page: adapter, DHCP, address, gateway, DNS.
+set_address() {
+	machine_wait host 'DHCP' 20 || return 1
+	machine_keys host Tab
+	machine_keys host n
+	machine_keys host Tab
+	field 10.0.2.15/24
+	field 10.0.2.2
+	field 10.0.2.3
+	machine_keys host Enter
+}
+
+step_menu_tells_how_to_reach_it() {
+	local seen
+	menu 0 'Fingerprint' || return 1
+	fingerprint=$(machine_screen host | sed -n '/Fingerprint/,/Network/p' | grep -v Network | grep -oiE '[0-9a-f:]+ *$' | tr -d ' \n' | tr a-f A-F)
+	back
+	openssl s_client -connect "$at" </dev/null 2>/dev/null | openssl x509 >"$w/cert.pem"
+	seen=$(openssl x509 -in "$w/cert.pem" -noout -fingerprint -sha256 | cut -d = -f 2)
+	[ "$fingerprint" = "$seen" ] || { echo "the menu says $fingerprint, the host is $seen" && return 1; }
+	echo "$at SHA256:$seen" >"$w/known_hosts"
+}
+
+step_other_machine_logs_in_over_tls() {
+	token=$(curl -sS --max-time 60 --tlsv1.3 --cacert "$w/cert.pem" --connect-to "alpha1:8443:127.0.0.1:$port" -d \
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"session.login\",\"params\":{\"user\":\"root\",\"password\":\"$secret\"}}" \
+		https://alpha1:8443/rpc/v1 | grep -oE '"token": *"[^"]+"' | cut -d '"' -f 4)
+	[ -n "$token" ] && remote -c 'host get' | grep -q alpha1
+}
+
+step_other_machine_brings_a_kernel() {
+	cpio --quiet -i -D "$w" <"$build/lab/guest-cloud-6.12.cpio"
+	limit=240 remote -c "file upload $w/guests/cloud-6.12/vmlinuz images/vmlinuz" &&
+		limit=240 remote -c "file upload $w/guests/cloud-6.12/initrd images/initrd" && remote -c 'file list' | grep -q initrd
+}
+
+step_guest_is_made_in_the_menu() {
+	menu 16 'Virtual machines' && machine_keys host n && machine_wait host 'New virtual machine' 20 || return 1
+	field web1
+	field 256
+	machine_keys host Tab # processors: 1
+	choose vmlinuz && choose initrd || return 1
+	field 'console=ttyS0 panic=-1 fh.do=report,tick'
+	machine_keys host Enter
+	machine_wait host 'What will be' 30 && machine_keys host Enter && machine_wait host 'web1 *Off' 30
+}
+
+# choose NAME: opens the list of the field with the focus, and takes what has that name.
+choose() {
+	machine_keys host Space
+	machine_wait host "$1" 20 || return 1
+	machine_type host "$1"
+	machine_keys host Enter
+	sleep 1
+	machine_keys host Tab
+}
+
+step_guest_is_started_in_the_menu() {
+	machine_keys host s && machine_wait host 'web1 *Running' 90
+}
+
+step_menu_shows_its_console() {
+	machine_keys host c && machine_wait host 'FH-TICK|FH-CLOCK' 120 || return 1
+	machine_keys host 'C-]'
+	machine_wait host 'web1 *Running' 30 || return 1
+	back
+}
+
+step_lua_script_stops_it() {
+	cat >"$w/stop.lua" <<-'LUA'
+		for v in vms{state="Running"} do
+			v:stop{timeout = 5}
+			print(v.name, v.state)
+		end
+	LUA
+	remote "$w/stop.lua" | grep -q "web1.*Off" && is Off
+}
+
+step_other_machine_starts_it_by_fhsh() {
+	remote -c 'vm start web1' && is Running && remote -c 'vm stop web1 mode=turnOff' && is Off
+}
+
+step_other_machine_starts_it_by_curl() {
+	local answer
+	answer=$(post "$token" vm.start '{"vm":"web1"}')
+	echo "$answer" | grep -q '"changed": *true' && is Running && post "$token" vm.start '{"vm":"web1"}' | grep -q '"changed": *false'
+}
+
+step_viewer_is_refused_and_audited() {
+	local viewer
+	remote -c 'user create anna password=viewer-pass-1 role=viewer' || return 1
+	viewer=$(post none session.login '{"user":"anna","password":"viewer-pass-1"}' | grep -oE '"token": *"[^"]+"' | cut -d '"' -f 4)
+	post "$viewer" vm.list '{}' | grep -q web1 && post "$viewer" vm.stop '{"vm":"web1","mode":"turnOff"}' | grep -q NOT_ALLOWED && is Running || return 1
+	remote --json -c 'audit list' | tr -d '\n' | grep -oE '\{[^{}]*anna[^{}]*vm\.stop[^{}]*|\{[^{}]*vm\.stop[^{}]*anna[^{}]*' | grep -q .
+}
+
+step_killed_agent_finds_its_guest_again() {
+	local before after
+	before=$(remote --json -c 'vm get web1' | tr -d '\n ' | grep -oE '"uptime":[0-9]+' | cut -d : -f 2)
+	menu 15 'fhsh>' && machine_type host 'os.execute("killall -9 fh-agent")' && machine_keys host Enter || return 1
+	sleep 2
+	eventually 60 is Running || return 1
+	after=$(remote --json -c 'vm get web1' | tr -d '\n ' | grep -oE '"uptime":[0-9]+' | cut -d : -f 2)
+	[ "${after:-0}" -gt "${before:-0}" ] || { echo "up for $before s, then $after s" && return 1; }
+	machine_type host 'exit'
+	machine_keys host Enter
+}
+
+step_host_restarts_and_the_guest_starts_by_itself() {
+	remote -c 'vm set web1 automaticStart=Start' || return 1
+	menu 13 'Restart' && machine_keys host Tab && machine_keys host Enter || return 1
+	machine_wait host 'login:' 240 || return 1
+	eventually 90 is Running
+}
+
+step_silent_poweroff_ends_it() {
+	remote --yes -c 'host shutdown' && machine_ended host 120
+}
+
+# --- one after the other ---------------------------------------------------------------------------------------
+
+for s in $(sed -n 's/^\(step_[a-z_]*\)() {$/\1/p' tests/lab/thread.sh); do
+	began=$SECONDS
+	if "$s" >"$w/said" 2>&1; then
+		echo "PASS thread: ${s#step_} ($((SECONDS - began)) s)" | tr _ ' '
+		continue
+	fi
+	echo "FAIL thread: ${s#step_} ($((SECONDS - began)) s)" | tr _ ' '
+	cat "$w/said"
+	[ -z "${machine_pid[host]:-}" ] || machine_screen host | sed 's/^/| /'
+	exit 1
+done
