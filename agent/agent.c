@@ -23,6 +23,7 @@
 #include "agent/requests.h"
 #include "agent/tickets.h"
 #include "agent/tokens.h"
+#include "agent/uploads.h"
 #include "agent/users.h"
 #include "lib/file.h"
 
@@ -184,6 +185,9 @@ start_rooms(struct agent *a, struct err *e)
 	if (rc < 0)
 		return rc;
 	a->has_vm = true;
+	rc = uploads_new(&a->uploads, a, e);
+	if (rc < 0)
+		return rc;
 	path_of(a, "system/jobs", path);
 	rc = jobs_new(&a->jobs, a, path, a->o.job_keep, e);
 	if (rc < 0)
@@ -231,6 +235,7 @@ agent_stop(struct agent *a)
 		jobs_stop(a->jobs); /* first: whoever waits for one gets its answer */
 	if (a->pool)
 		pool_stop(a->pool); /* answers go out through the carriers */
+	uploads_stop(a->uploads);
 	if (a->carriers)
 		carriers_stop(a);
 	if (a->has_host)
@@ -239,6 +244,7 @@ agent_stop(struct agent *a)
 		agent_vm_stop(a);
 	carriers_free(a);
 	stop_caretaker(a);
+	uploads_free(a->uploads);
 	if (a->pool)
 		pool_free(a->pool);
 	jobs_free(a->jobs);

@@ -39,7 +39,8 @@ struct agent {
 	struct carriers *carriers;
 	struct caretaker *caretaker;
 	struct machines *machines; /* agent_vm_start sets it */
-	struct host_state *host;   /* agent_host_start sets it */
+	struct uploads *uploads;
+	struct host_state *host; /* agent_host_start sets it */
 	/*
 	 * What a machine is called in scopes and events: its GUID. Set by agent_vm_start; any thread. Returns
 	 * false when there is no such machine.

@@ -77,6 +77,12 @@ static const struct fault_row {
 	{ FAULT_CONSOLE_NOT_FOUND, "CONSOLE_NOT_FOUND", "The machine has no such port." },
 	{ FAULT_HOST_UNFIT, "HOST_UNFIT", "The processor or the kernel lacks what machines need." },
 	{ FAULT_FOLDER_NOT_FOUND, "FOLDER_NOT_FOUND", "No folder for the user's files has this name." },
+	{ FAULT_FILE_EXISTS, "FILE_EXISTS",
+	    "There is a file of this name, and it is not to be overwritten." },
+	{ FAULT_FILE_IN_USE, "FILE_IN_USE",
+	    "A machine's settings name the file, or another upload writes it." },
+	{ FAULT_UPLOAD_WRONG_SIZE, "UPLOAD_WRONG_SIZE",
+	    "Fewer or more bytes came than were announced; nothing was kept." },
 };
 
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };

@@ -85,6 +85,9 @@ enum fault_code {
 	FAULT_CONSOLE_NOT_FOUND = 1416,
 	FAULT_HOST_UNFIT = 1417, /* no KVM, or it lacks what is needed */
 	FAULT_FOLDER_NOT_FOUND = 1418,
+	FAULT_FILE_EXISTS = 1419,
+	FAULT_FILE_IN_USE = 1420,       /* by a machine's settings, or another upload */
+	FAULT_UPLOAD_WRONG_SIZE = 1421, /* fewer or more bytes came than were announced */
 };
 
 enum { FAULT_PATH_SIZE = 96, FAULT_HINT_SIZE = 160, FAULT_LOG_ID_SIZE = 20 };

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +89,50 @@ file_open_image(const char *data, const char *name, const char *path, struct err
 		fd = err_set(e, EINVAL, "it is not a file");
 	}
 	return fd < 0 ? err_wrap(e, fd, "%s", path) : fd;
+}
+
+/* Each part of rest as it is, with one slash between: false when one is no name that a user may give. */
+static bool
+join_parts(const char *rest, char *out, size_t cap)
+{
+	size_t len = strlen(out), part;
+
+	for (; *rest; rest += part + strspn(rest + part, "/")) {
+		part = strcspn(rest, "/");
+		if (part == 0 || rest[0] == '.' || part > NAME_MAX || len + part + 2 > cap)
+			return false;
+		len += (size_t)snprintf(out + len, cap - len, "/%.*s", (int)part, rest);
+	}
+	return len > strlen("images");
+}
+
+int
+file_image_path(const char *data, const char *path, char *out, size_t cap, struct err *e)
+{
+	const char *rest = skip_prefix(path, data), *at = rest ? rest : path;
+	size_t len = strlen(path);
+
+	rest = skip_prefix(at, "images");
+	snprintf(out, cap, "images");
+	if (len == 0 || path[len - 1] == '/' || !join_parts(rest ? rest : at, out, cap))
+		return err_set(e, EINVAL,
+		    "'%.200s': a file is images/NAME, or in a folder there; no part of it begins with a dot",
+		    path);
+	return 0;
+}
+
+int
+file_open_folder(const char *data, const char *path, const char **name, struct err *e)
+{
+	const char *rest = path + strlen("images/"), *slash = strrchr(rest, '/');
+	char dir[PATH_MAX], folder[PATH_MAX];
+	int fd;
+
+	*name = slash ? slash + 1 : rest;
+	snprintf(dir, sizeof(dir), "%s/images", data);
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - rest) : 1, slash ? rest : ".");
+	fd = open_beneath(dir, folder, O_RDONLY | O_DIRECTORY, e);
+	return fd < 0 ? err_wrap(e, fd, "images/%s", slash ? folder : "") : fd;
 }
 
 static json_t *

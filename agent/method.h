@@ -86,7 +86,7 @@ struct rpc_method {
 };
 
 /* Each is ended by a row without name. */
-extern const struct rpc_method methods_core[], methods_vm[], methods_host[];
+extern const struct rpc_method methods_core[], methods_vm[], methods_file[], methods_host[];
 /* All tables, NULL behind the last (agent/methods.c). */
 extern const struct rpc_method *const method_tables[];
 

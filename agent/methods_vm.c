@@ -1,4 +1,4 @@
-/* agent/methods_vm.c - what can be asked about machines, their consoles and files: one table. */
+/* agent/methods_vm.c - what can be asked about machines and their consoles: one table. */
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include "agent/vm_life.h"
 #include "lib/guid.h"
 
-enum { LIST_MAX = 10000, FILES_MAX = 5000, FOLDER_SIZE = 256, RESTART_MAX = 8, STOP_MAX_S = 3600 };
+enum { LIST_MAX = 10000, RESTART_MAX = 8, STOP_MAX_S = 3600 };
 enum stop_mode { STOP_SHUTDOWN, STOP_TURN_OFF };
 static const char *const stop_modes[] = { "shutdown", "turnOff", NULL };
 
@@ -31,7 +31,6 @@ struct vm_params {
 	char notes[VM_NOTES_SIZE];
 	unsigned state, mode;
 	uint64_t timeout, port;
-	char folder[FOLDER_SIZE];
 };
 
 /* What is shown of a machine; a row of vm.list is its first part. */
@@ -49,15 +48,11 @@ struct vm_view {
 	struct vm_config config;
 };
 struct vm_result {
-	size_t vms, files, restarts;
+	size_t vms, restarts;
 	struct vm_view vm;
 	char restart[RESTART_MAX][16];
 	char ticket[TICKET_SIZE], path[TICKET_SIZE + 16];
 	bool turned_off;
-};
-struct file_row {
-	char name[256], path[VM_PATH_SIZE], modified[32];
-	uint64_t size;
 };
 
 /* clang-format off */
@@ -100,10 +95,6 @@ static const struct field stop_params[] = {
 static const struct field console_params[] = {
 	VM,
 	{ "port", FIELD_UINT, FIELD_AT(vm_params, port), .max = VM_COM_PORTS - 1, .help = "0 is COM1, 1 is COM2." },
-	{ 0 }
-};
-static const struct field folder_params[] = {
-	{ "folder", TEXT(vm_params, folder), .min = 1, .unit = "path", .help = "images, or a folder below it." },
 	{ 0 }
 };
 
@@ -155,18 +146,6 @@ static const struct field console_result[] = {
 	{ "path", TEXT(vm_result, path), .help = "Where the stream is: /stream/TICKET." },
 	{ 0 }
 };
-static const struct field file_fields[] = {
-	{ "name", TEXT(file_row, name), .help = "Its name." },
-	{ "path", TEXT(file_row, path), .unit = "path", .help = "What a machine's kernel or initrd is set to." },
-	{ "size", FIELD_UINT, FIELD_AT(file_row, size), .max = INT64_MAX, .unit = "bytes", .help = "Its size." },
-	{ "modified", TEXT(file_row, modified), .unit = "time", .help = "When it was written last." },
-	{ 0 }
-};
-static const struct field files_result[] = {
-	{ "files", FIELD_LIST, FIELD_AT(vm_result, vm), .max = FILES_MAX, .size = sizeof(struct file_row),
-	  .count_offset = offsetof(struct vm_result, files), .fields = file_fields, .help = "The files, by name." },
-	{ 0 }
-};
 /* clang-format on */
 
 static void
@@ -179,7 +158,6 @@ defaults(void *params)
 	p->memory = c.memory.size_mb;
 	p->processors = c.processor.count;
 	p->timeout = 60;
-	memcpy(p->folder, "images", sizeof("images"));
 }
 
 /* --- showing
@@ -643,8 +621,8 @@ do_stop(struct call *c, const void *params, json_t *result, struct fault *f)
 	return rc;
 }
 
-/* --- consoles and files
- * --------------------------------------------------------------------------------------- */
+/* --- consoles
+ * ------------------------------------------------------------------------------------------------- */
 
 static int
 open_console(struct call *c, struct vm *vm, const struct vm_params *p, int pair[2], struct fault *f)
@@ -691,19 +669,6 @@ do_console(struct call *c, const void *params, json_t *result, struct fault *f)
 	return 0;
 }
 
-static int
-do_files(struct call *c, const void *params, json_t *result, struct fault *f)
-{
-	const struct vm_params *p = params;
-	struct err e = { 0 };
-	json_t *list = file_list(c->agent->machines->data, p->folder, &e);
-
-	if (!list)
-		return fault_err(
-		    f, e.code == EINVAL ? FAULT_BAD_PARAMS : FAULT_FOLDER_NOT_FOUND, "folder", NULL, &e);
-	return json_object_set_new(result, "files", list) < 0 ? no_memory(f) : 0;
-}
-
 /* --- the table
  * ------------------------------------------------------------------------------------------------ */
 
@@ -746,9 +711,6 @@ const struct rpc_method methods_vm[] = {
 	{ .name = "console.open", .help = "A stream to a machine's serial port: what was written last comes first. Several may look on.",
 	  .path = "/vm/{vm}", .role = ROLE_OPERATOR, .flags = METHOD_AUDITED, PARAMS(console_params), .result = console_result,
 	  .faults = FAULTS(FAULT_VM_NOT_FOUND, FAULT_CONSOLE_NOT_FOUND, FAULT_LIMIT), .example = "vm.console(\"web1\")", .call = do_console },
-	{ .name = "file.list", .help = "Files on the data disk that machines can be given: kernels, initial RAM disks, images.", .path = "/",
-	  .role = ROLE_VIEWER, PARAMS(folder_params), .result = files_result, .faults = FAULTS(FAULT_FOLDER_NOT_FOUND),
-	  .example = "file.list{folder=\"images\"}", .call = do_files },
 	{ 0 }
 };
 /* clang-format on */

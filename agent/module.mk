@@ -27,3 +27,5 @@ api: $B/bin/fh-agent
 host_net_test_LDLIBS := -lnl-route-3 -lnl-3
 rpc_fuzz_LDFLAGS   = $(AGENT_LDLIBS)
 http_fuzz_LDFLAGS  = $(AGENT_LDLIBS)
+uploads_test_LDLIBS  := $(AGENT_LDLIBS)
+uploads_test_LDFLAGS := -Wl,--wrap=write
