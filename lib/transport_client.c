@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -100,7 +101,7 @@ rejected(struct bridge *b)
 	bool differs;
 
 	pthread_mutex_lock(&b->lock);
-	differs = b->told.seen[0] && strcmp(b->told.seen, b->fingerprint) != 0;
+	differs = b->told.seen[0] && strcasecmp(b->told.seen, b->fingerprint) != 0;
 	pthread_mutex_unlock(&b->lock);
 	return differs;
 }
@@ -116,7 +117,7 @@ fingerprint_of(X509 *cert, char out[RPC_FINGERPRINT_SIZE])
 	if (!cert || !X509_digest(cert, EVP_sha256(), hash, &len) || len != sizeof(hash))
 		return false;
 	for (size_t i = 0; i < sizeof(hash); i++)
-		snprintf(out + 3 * i, 4, i + 1 < sizeof(hash) ? "%02x:" : "%02x", hash[i]);
+		snprintf(out + 3 * i, 4, i + 1 < sizeof(hash) ? "%02X:" : "%02x", hash[i]);
 	return true;
 }
 
@@ -131,7 +132,7 @@ check_certificate(X509_STORE_CTX *store, void *ctx)
 	pthread_mutex_lock(&b->lock);
 	memcpy(b->told.seen, seen, sizeof(seen));
 	pthread_mutex_unlock(&b->lock);
-	known = known && strcmp(seen, b->fingerprint) == 0;
+	known = known && strcasecmp(seen, b->fingerprint) == 0;
 	X509_STORE_CTX_set_error(store, known ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION);
 	return known;
 }

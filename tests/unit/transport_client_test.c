@@ -260,6 +260,25 @@ an_accepted_certificate_is_not_asked_about_again(void **state)
 }
 
 static void
+a_fingerprint_may_be_written_in_small_or_large_letters(void **state)
+{
+	struct rpc_client *c;
+	char command[600];
+
+	(void)state;
+	assert_int_equal(open_as(&c, "right", NULL), 0);
+	rpc_close(c);
+	for (int i = 0; i < 2; i++) {
+		snprintf(command, sizeof(command), "sed -i 's/SHA256:.*/\\%c&/; s/sha256:/SHA256:/' %s",
+		    "LU"[i], s.known);
+		assert_int_equal(system(command), 0);
+		assert_int_equal(open_as(&c, "right", NULL), 0);
+		assert_int_equal(s.asked_pin, 0);
+		rpc_close(c);
+	}
+}
+
+static void
 a_token_goes_with_the_connection(void **state)
 {
 	struct rpc_client *c;
@@ -394,6 +413,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_unknown_certificate_is_asked_about_before_anything_is_sent),
 		cmocka_unit_test(an_accepted_certificate_is_not_asked_about_again),
+		cmocka_unit_test(a_fingerprint_may_be_written_in_small_or_large_letters),
 		cmocka_unit_test(a_token_goes_with_the_connection),
 		cmocka_unit_test(a_wrong_password_is_refused_in_the_hosts_words),
 		cmocka_unit_test(messages_of_any_size_go_both_ways),
