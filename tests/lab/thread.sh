@@ -63,8 +63,8 @@ remote() {
 
 # post TOKEN METHOD PARAMS: one call by curl, which trusts the certificate that has that fingerprint and no other.
 post() {
-	curl -sS --max-time 60 --tlsv1.3 --cacert "$w/cert.pem" --connect-to "alpha1:8443:127.0.0.1:$port" \
-		-H "Authorization: Bearer $1" -d "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"$2\",\"params\":$3}" https://alpha1:8443/rpc/v1
+	curl -sS --max-time 60 --tlsv1.3 --cacert "$w/cert.pem" -4 \
+		-H "Authorization: Bearer $1" -d "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"$2\",\"params\":$3}" "https://localhost:$port/rpc/v1"
 }
 
 state() {
@@ -140,9 +140,9 @@ step_menu_tells_how_to_reach_it() {
 }
 
 step_other_machine_logs_in_over_tls() {
-	token=$(curl -sS --max-time 60 --tlsv1.3 --cacert "$w/cert.pem" --connect-to "alpha1:8443:127.0.0.1:$port" -d \
+	token=$(curl -sS --max-time 60 --tlsv1.3 --cacert "$w/cert.pem" -4 -d \
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"session.login\",\"params\":{\"user\":\"root\",\"password\":\"$secret\"}}" \
-		https://alpha1:8443/rpc/v1 | grep -oE '"token": *"[^"]+"' | cut -d '"' -f 4)
+		"https://localhost:$port/rpc/v1" | grep -oE '"token": *"[^"]+"' | cut -d '"' -f 4)
 	[ -n "$token" ] && remote -c 'host get' | grep -q alpha1
 }
 
@@ -159,18 +159,17 @@ step_guest_is_made_in_the_menu() {
 	machine_keys host Tab # processors: 1
 	choose vmlinuz && choose initrd || return 1
 	field 'console=ttyS0 panic=-1 fh.do=report,tick'
-	machine_keys host Enter
+	machine_keys host Tab Tab Tab Enter # over both actions and the notes to the button
 	machine_wait host 'What will be' 30 && machine_keys host Enter && machine_wait host 'web1 *Off' 30
 }
 
-# choose NAME: opens the list of the field with the focus, and takes what has that name.
+# choose NAME: opens the list of the field with the focus and takes what has that name; the next field then has the focus.
 choose() {
 	machine_keys host Space
 	machine_wait host "$1" 20 || return 1
 	machine_type host "$1"
 	machine_keys host Enter
 	sleep 1
-	machine_keys host Tab
 }
 
 step_guest_is_started_in_the_menu() {
