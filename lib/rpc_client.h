@@ -146,6 +146,9 @@ int rpc_job_wait(struct rpc_client *c, const char *job,
  */
 int rpc_stream_open(struct rpc_client *c, const char *ticket, int *fd, struct rpc_error *e);
 
+/* Fills e from the error that came at the end of a stream, as an answer's "error": always -EREMOTEIO. */
+int rpc_error_read(struct rpc_error *e, const json_t *error);
+
 /* Where pins are kept: $FREEHOLD_KNOWN_HOSTS, /data/system/known_hosts on the appliance (as root), else
  * ~/.config/freehold/known_hosts. One line a host: "name:port SHA256:12:34:...". False: no place. */
 bool rpc_known_hosts_path(char *out, size_t size);

@@ -73,3 +73,9 @@ rpc_fail_remote(struct rpc_error *e, const json_t *error)
 		snprintf(e->message, sizeof(e->message), "the host gave no reason (error %d)", e->code);
 	return -EREMOTEIO;
 }
+
+int
+rpc_error_read(struct rpc_error *e, const json_t *error)
+{
+	return rpc_fail_remote(e, error);
+}

@@ -102,6 +102,7 @@ read_param(struct param *p, const char *name, const json_t *thing, const json_t 
 		.type = type_of(schema),
 		.required = required,
 		.secret = json_is_true(json_object_get(schema, "writeOnly")),
+		.positional = json_is_true(json_object_get(thing, "x-positional")),
 		.schema = schema,
 		.choices = strings_or_null(json_object_get(schema, "enum")),
 		.fallback = json_object_get(schema, "default"),

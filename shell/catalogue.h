@@ -27,6 +27,7 @@ struct param {
 	const char *name, *help, *unit; /* unit: "MiB", "s", ... */
 	enum value_type type;
 	bool required, secret;
+	bool positional;        /* may be given without its name, behind the required ones */
 	const json_t *schema;   /* an object */
 	const json_t *choices;  /* array of strings, or NULL */
 	const json_t *fallback; /* the default, or NULL */

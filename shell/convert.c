@@ -327,5 +327,8 @@ convert_positional(const struct operation *op, size_t n)
 	for (size_t i = 0; i < op->n_params; i++)
 		if (op->params[i].required && seen++ == n)
 			return &op->params[i];
+	for (size_t i = 0; i < op->n_params; i++)
+		if (!op->params[i].required && op->params[i].positional && seen++ == n)
+			return &op->params[i];
 	return seen == 0 && n == 0 && op->n_params > 0 ? &op->params[0] : NULL;
 }

@@ -29,8 +29,8 @@ json_t *convert_value(const struct param *p, json_t *v, struct usage *u);
  * member "_" is left alone. Secrets may be missing: the caller asks for them.
  */
 bool convert_params(const struct operation *op, json_t *params, struct usage *u);
-/* The n-th parameter that may be given without its name, or NULL: the required ones in their order; the
- * first optional one where none is required. */
+/* The n-th parameter that may be given without its name, or NULL: the required ones in their order, then
+ * those that say so; the first optional one where there is neither. */
 const struct param *convert_positional(const struct operation *op, size_t n);
 /* Fills u: "vm.create: memory: ..."; always false, for return. */
 bool usage_set(struct usage *u, const char *path, const char *hint, const char *fmt, ...)

@@ -18,6 +18,7 @@
 #include "shell/progress.h"
 #include "shell/table.h"
 #include "shell/tty.h"
+#include "shell/upload.h"
 
 enum { CALL_MS = 60000, DISCOVER_MS = 20000, PROGRESS_AFTER_MS = 300, RECONNECT_TRIES = 10 };
 
@@ -63,7 +64,8 @@ poll_interrupt(void *ctx)
 
 /* --- opening ------------------------------------------------------------------------------------ */
 
-/* Of methods that are ours, though the host has all they need: described as its own are. */
+/* Of methods that are ours, though the host has all they need: described as its own are. Ours of file.upload
+ * takes the place of the host's. */
 static void
 add_own_methods(json_t *doc)
 {
@@ -75,17 +77,16 @@ add_own_methods(json_t *doc)
 	    "of the "
 	    "machine.\"}},{\"name\":\"port\",\"schema\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":3,"
 	    "\"default\":0,\"description\":\"Serial port, counted from 0.\"}}]}";
-	json_t *methods = json_object_get(doc, "methods"), *m;
-	size_t i;
+	json_t *methods = json_object_get(doc, "methods");
+	size_t n = json_array_size(methods);
 
-	json_array_foreach(methods, i, m)
-	{
-		const char *name = json_string_value(json_object_get(m, "name"));
+	for (size_t i = 0; i < n; i++) {
+		const char *name = json_string_value(json_object_get(json_array_get(methods, i), "name"));
 
-		if (name && strcmp(name, "console.open") == 0) {
+		if (name && strcmp(name, "console.open") == 0)
 			json_array_append_new(methods, json_loads(console, 0, NULL));
-			return;
-		}
+		else if (name && strcmp(name, "file.upload") == 0)
+			json_array_set_new(methods, i, json_loads(upload_method, 0, NULL));
 	}
 }
 
@@ -484,6 +485,30 @@ call_host(struct session *s, const struct operation *op, json_t *params, const s
 	return rc;
 }
 
+/* The host is asked for a stream, then the file goes there. */
+static int
+upload(struct session *s, const struct operation *op, json_t *params, const struct call_options *o,
+    json_t **result, struct rpc_error *e)
+{
+	const char *ticket;
+	json_t *answer;
+	int rc, file = upload_prepare(params, e);
+
+	if (file < 0)
+		return file;
+	rc = call_host(s, op, params, o, result, e);
+	ticket = rc == 0 ? json_string_value(json_object_get(*result, "ticket")) : NULL;
+	if (ticket) { /* no dry run */
+		answer = *result;
+		*result = NULL;
+		rc = upload_send(
+		    s, file, ticket, json_integer_value(json_object_get(params, "size")), result, e);
+		json_decref(answer);
+	}
+	close(file);
+	return rc;
+}
+
 int
 session_call(struct session *s, const struct operation *op, json_t *params, const struct call_options *o,
     json_t **result, struct rpc_error *e)
@@ -495,6 +520,8 @@ session_call(struct session *s, const struct operation *op, json_t *params, cons
 	session_interrupted();
 	if (strcmp(op->name, "vm.console") == 0)
 		rc = console_attach(s, params, e);
+	else if (strcmp(op->name, "file.upload") == 0)
+		rc = upload(s, op, params, o, result, e);
 	else
 		rc = call_host(s, op, params, o, result, e);
 	json_decref(params);

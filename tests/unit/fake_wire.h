@@ -82,6 +82,9 @@ static const char fake_discover[] =
     "{\"name\":\"console.open\",\"summary\":\"A console.\",\"params\":[" P_VM "]},"
     "{\"name\":\"file.list\",\"summary\":\"Files.\",\"params\":[{\"name\":\"folder\",\"schema\":{\"type\":"
     "\"string\"}}]},"
+    "{\"name\":\"file.upload\",\"summary\":\"Takes a file.\",\"x-changes\":true,\"params\":[{\"name\":"
+    "\"path\",\"required\":true,\"schema\":{\"type\":\"string\"}},{\"name\":\"size\",\"required\":true,"
+    "\"schema\":{\"type\":\"integer\"}}]},"
     "{\"name\":\"user.create\",\"summary\":\"A user.\",\"x-changes\":true,\"params\":[{\"name\":\"name\","
     "\"required\":true,\"schema\":{\"type\":\"string\"}},{\"name\":\"password\",\"required\":true,\"schema\":"
     "{\"type\":\"string\",\"writeOnly\":true}}]},"
@@ -184,6 +187,19 @@ fake_vm_answer(const char *verb, const json_t *params)
 	return json_pack("{s:{s:b}}", "result", "changed", 1);
 }
 
+/* Its ticket tells the name. */
+static inline json_t *
+fake_upload_answer(const json_t *params)
+{
+	const char *path = json_string_value(json_object_get(params, "path"));
+	char ticket[64];
+
+	if (json_object_get(json_object_get(params, "_"), "dryRun"))
+		return json_pack("{s:{s:b, s:[s]}}", "result", "changed", 1, "would", "upload it");
+	snprintf(ticket, sizeof(ticket), "U/%.40s", path && strrchr(path, '/') ? strrchr(path, '/') + 1 : "");
+	return json_pack("{s:{s:b, s:s}}", "result", "changed", 1, "ticket", ticket);
+}
+
 static inline json_t *
 fake_answer(const char *method, const json_t *params)
 {
@@ -203,6 +219,8 @@ fake_answer(const char *method, const json_t *params)
 	if (strcmp(method, "file.list") == 0)
 		return json_pack(
 		    "{s:{s:[{s:s, s:s}]}}", "result", "files", "name", "vmlinuz", "path", "images/vmlinuz");
+	if (strcmp(method, "file.upload") == 0)
+		return fake_upload_answer(params);
 	if (strcmp(method, "test.evil") == 0)
 		return fake_error(1999, "EVIL\x1b[2J", "", "", "\x1b]0;gotcha\x07line\nbreak");
 	return json_pack("{s:{s:b}}", "result", "changed", 1);
@@ -258,6 +276,25 @@ fake_misbehave(int fd, const char *method, json_t *id)
 	return false;
 }
 
+/* An upload of "hello world", by the name it is to get: images/full, images/other, images/gone, or any. */
+static inline void
+fake_upload(int fd, const char *name)
+{
+	static const char sum[] = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9";
+	char c;
+	int n = 0;
+
+	if (send(fd, "{\"result\":{}}\n", 14, MSG_NOSIGNAL) != 14)
+		return;
+	while (n < (strcmp(name, "full") == 0 ? 3 : 11) && read(fd, &c, 1) == 1)
+		n++;
+	if (strcmp(name, "full") == 0)
+		fake_send(fd, fake_error(1013, "NO_SPACE", "", "", "images/full: No space left on device"));
+	else if (strcmp(name, "gone") != 0)
+		fake_send(fd, json_pack("{s:{s:s, s:i, s:s}}", "result", "path", name, "size", n, "sha256",
+				  strcmp(name, "other") == 0 ? "00" : sum));
+}
+
 /* A console: everything comes back in capitals, after a greeting; Ctrl-D ends it. */
 static inline void
 fake_stream(int fd)
@@ -284,6 +321,8 @@ fake_serve_line(int fd, const char *line)
 	if (stream) {
 		if (strcmp(stream, "T1") == 0)
 			fake_stream(fd);
+		else if (strncmp(stream, "U/", 2) == 0)
+			fake_upload(fd, stream + 2);
 		else
 			fake_send(fd, fake_error(1204, "TICKET_INVALID", "", "", "this ticket is not valid"));
 		shutdown(fd, SHUT_RDWR);

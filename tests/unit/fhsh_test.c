@@ -448,6 +448,45 @@ lines_come_from_standard_input_until_one_fails(void **state)
 	assert_int_equal(sh("printf 'for i=1,2 do\\n' | $fhsh"), 1);
 }
 
+#define HELLO "f=$(mktemp -d)/hello; printf 'hello world' >$f; "
+#define CLEAN "; r=$?; rm -r \"${f%/*}\"; exit $r"
+
+static void
+a_file_is_uploaded_and_compared(void **state)
+{
+	(void)state;
+	assert_int_equal(sh(HELLO "$fhsh --json -c \"file upload $f\"" CLEAN), 0);
+	assert_non_null(strstr(tty.text, "\"size\":11,\"sha256\":\"b94d27b9"));
+	assert_non_null(strstr(fake.last, "file.upload {\"path\":\"images/hello\",\"size\":11,"));
+	assert_int_equal(sh(HELLO "$fhsh -c \"file upload $f images/kernel\"" CLEAN), 0);
+	assert_non_null(strstr(tty.text, "Done."));
+	assert_non_null(strstr(fake.last, "\"path\":\"images/kernel\""));
+	assert_int_equal(sh(HELLO "$fhsh -c \"print(file.upload('$f', 'images/kernel').size)\"" CLEAN), 0);
+	assert_non_null(strstr(tty.text, "11"));
+	assert_int_equal(sh(HELLO "$fhsh -c \"whatif file upload $f\"" CLEAN), 0);
+	assert_non_null(strstr(tty.text, "would upload it"));
+}
+
+static void
+an_upload_that_fails_says_why(void **state)
+{
+	(void)state;
+	assert_int_equal(sh("$fhsh -c 'file upload /nonexistent'"), 1);
+	assert_non_null(strstr(tty.text, "/nonexistent: No such file or directory."));
+	assert_int_equal(sh("$fhsh -c 'file upload /dev/null'"), 1);
+	assert_non_null(strstr(tty.text, "/dev/null: it is not a file."));
+	assert_int_equal(sh("$fhsh -c 'file upload'"), 2);
+	assert_int_equal(
+	    sh(HELLO "head -c 1000000 /dev/zero >>$f; $fhsh -c \"file upload $f images/full\" 2>&1" CLEAN),
+	    1);
+	assert_non_null(strstr(tty.text, "images/full: No space left on device."));
+	assert_int_equal(sh(HELLO "$fhsh -c \"file upload $f images/other\" 2>&1" CLEAN), 1);
+	assert_non_null(strstr(tty.text, "the host has other bytes than were sent"));
+	assert_int_equal(sh(HELLO "$fhsh -c \"file upload $f images/gone\" 2>&1" CLEAN), 1);
+	assert_non_null(
+	    strstr(tty.text, "the connection was lost before the host had said that it has the file"));
+}
+
 static void
 a_script_finds_all_bindings_as_promised(void **state)
 {
@@ -565,6 +604,8 @@ main(void)
 		cmocka_unit_test(exit_codes_tell_done_failed_and_refused),
 		cmocka_unit_test(answers_can_be_had_as_json),
 		cmocka_unit_test(lines_come_from_standard_input_until_one_fails),
+		cmocka_unit_test(a_file_is_uploaded_and_compared),
+		cmocka_unit_test(an_upload_that_fails_says_why),
 		cmocka_unit_test(a_script_finds_all_bindings_as_promised),
 		cmocka_unit_test(a_script_that_fails_tells_where),
 		cmocka_unit_test(a_change_whose_answer_was_lost_is_sent_again_with_the_same_id),
