@@ -120,30 +120,17 @@ finish(const struct screen *s, enum finish what)
 	pause();
 }
 
-/* One installation at a time: a descriptor to close when it is over, -1 while another console has it. */
+/* One installation at a time: a descriptor to close when it is over. While another console has it, this one
+ * waits. */
 static int
 lock(void)
 {
 	int fd = open(LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
-/* The same, asked for until it is there; -1 at the end of the input. */
-static int
-wait_for_lock(struct ask *t)
-{
-	char text[16];
-	int fd;
-
-	while ((fd = lock()) < 0) {
-		if (!ask_line(
-			t, "Another console is installing. Enter looks again.", "", "", text, sizeof(text)))
-			return -1;
+		puts("Another console is installing; this one waits for it.");
+		while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
+			;
 	}
 	return fd;
 }
@@ -223,11 +210,10 @@ console(void)
 	int held;
 
 	puts("\nFreehold installer");
-	held = wait_for_lock(&t);
-	if (held < 0)
-		return 1;
+	held = lock();
 	silent();
-	close(held); /* a console that nobody sits at must not keep others from it */
+	if (held >= 0)
+		close(held); /* a console that nobody sits at must not keep others from it */
 	for (;;) {
 		switch (dialog_run(&t, &here, &disk, &a)) {
 		case CHOICE_LIVE:
@@ -238,12 +224,11 @@ console(void)
 			break;
 		}
 		putchar('\n');
-		held = wait_for_lock(&t);
-		if (held < 0)
-			return 1;
+		held = lock();
 		if (do_install(&s, disk.path, MEDIUM, &a, &e) == 0)
 			break; /* the lock is kept: the machine restarts */
-		close(held);
+		if (held >= 0)
+			close(held);
 		printf("\nThe installation failed: %s.\n\n", e.msg);
 	}
 	if (ask_line(&t, "\nRestart now? (yes, no)", "yes", "  'no' goes on to the live system.", text,

@@ -136,7 +136,7 @@ machine_log() {
 }
 
 machine_runs() {
-	kill -0 "${machine_pid[$1]}" 2>/dev/null
+	[ -n "${machine_pid[$1]:-}" ] && kill -0 "${machine_pid[$1]}" 2>/dev/null
 }
 
 # machine_wait NAME REGEX SECONDS: until the screen shows it.
@@ -169,8 +169,10 @@ machine_ended() {
 }
 
 machine_stop() {
-	[ -z "${machine_pid[$1]:-}" ] || kill -KILL "${machine_pid[$1]}" 2>/dev/null
-	while machine_runs "$1"; do sleep 0.1; done
+	while machine_runs "$1"; do
+		kill -KILL "${machine_pid[$1]}" 2>/dev/null
+		sleep 0.1
+	done
 	unset "machine_pid[$1]"
 	"${appliance_tmux[@]}" kill-session -t "$1" 2>/dev/null
 	return 0

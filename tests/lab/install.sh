@@ -22,9 +22,9 @@ disk() {
 	truncate -s "$2" "$w/$1"
 }
 
-# A file of zeros only, as it was made.
+# The disk is one hole, as it was made: not a byte was written.
 is_untouched() {
-	cmp -s "$w/$1" <(head -c "$(stat -c %s "$w/$1")" /dev/zero)
+	[ "$(stat -c %b "$w/$1")" = 0 ]
 }
 
 # login NAME: from the prompt to the menu.
