@@ -36,10 +36,11 @@ objects   = $(1:%.c=$B/%.o)
 libraries = $(1:%=$B/lib%.a)
 
 .SECONDEXPANSION:
-$(LIBS:%=$B/lib%.a): $B/lib%.a: $$(call objects,$$($$*_SRC))
+# A file that moves to another library has to leave its old one, too.
+$(LIBS:%=$B/lib%.a): $B/lib%.a: $$(call objects,$$($$*_SRC)) $(filter %module.mk,$(MAKEFILE_LIST))
 	@rm -f $@
 	$(call say,AR,$@)
-	$(Q)$(AR) rcsD $@ $^
+	$(Q)$(AR) rcsD $@ $(filter %.o,$^)
 
 $(PROGS:%=$B/bin/%): $B/bin/%: $$(call objects,$$($$*_MAIN)) $$(call libraries,$$($$*_LIBS))
 	@mkdir -p $(@D)

@@ -4,7 +4,7 @@ agent_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c))
 PROGS     += fh-agent
 AGENT_LDLIBS    := -lwebsockets -lssl -lcrypto -lcrypt -ljansson -lpthread
 fh-agent_MAIN   := agent/main.c
-fh-agent_LIBS   := agent worker fh
+fh-agent_LIBS   := agent transport worker fh
 fh-agent_LDLIBS  = $(AGENT_LDLIBS)
 
 include agent/spawn/module.mk
