@@ -9,8 +9,8 @@
  *
  * TLS 1.3 only, ALPN http/1.1. Messages are bounded (LINK_MESSAGE_MAX), connections, too, in number, in what
  * waits to be read by a peer (LINK_QUEUE_MAX) and in how long it may wait. No libwebsockets or OpenSSL type
- * leaves this file's .c. Callbacks come on the loop's thread and must not block; link_* may be called by any
- * thread until `closed` has returned.
+ * leaves lib/transport_*.c. Callbacks come on the loop's thread and must not block; link_* may be called by
+ * any thread until `closed` has returned.
  */
 #ifndef LIB_TRANSPORT_SERVER_H
 #define LIB_TRANSPORT_SERVER_H
