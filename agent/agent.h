@@ -60,6 +60,9 @@ void agent_stop(struct agent *a);
  */
 int agent_host_start(struct agent *a, struct err *e);
 void agent_host_stop(struct agent *a);
+/* The agent is about to end. If the host ends, too (RUN/going-down is there), ends all machines before that:
+ * two minutes at most. Calls are served meanwhile. */
+void agent_host_goes_down(struct agent *a);
 int agent_vm_start(struct agent *a, struct err *e);
 void agent_vm_stop(struct agent *a);
 

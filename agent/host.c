@@ -17,7 +17,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 
-enum { STOP_SECONDS = 60, RELEASE_MAX = 4096, ANSWER_MS = 300 };
+enum { STOP_SECONDS = 90, RELEASE_MAX = 4096, ANSWER_MS = 300 };
 
 static void
 path_of(const struct host_state *h, const char *file, char path[PATH_MAX])
@@ -301,9 +301,25 @@ go(void *arg)
 	log_msg(LOG_INFO, h->power == HOST_RESTART ? "the host restarts" : "the host shuts down");
 	if (h->ops->power(h->power, &e) < 0) {
 		log_msg(LOG_ERROR, "%s", e.msg);
+		if (h->agent->machines)
+			atomic_store(&h->agent->machines->going_down, false);
 		atomic_store(&h->going, false);
 	}
 	return NULL;
+}
+
+/* Init may go down without having asked us: reboot, poweroff, Ctrl-Alt-Del, the power button. Its script
+ * leaves a note, and ends the agent. */
+void
+agent_host_goes_down(struct agent *a)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/going-down", a->o.run);
+	if (access(path, F_OK) < 0 || !a->machines || !a->host)
+		return;
+	log_msg(LOG_INFO, "the host goes down: its machines are ended first");
+	vm_stop_all(a->machines, a->host->stop_s);
 }
 
 bool

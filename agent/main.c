@@ -133,6 +133,7 @@ main(int argc, char **argv)
 	log_msg(LOG_INFO, "ready");
 	sigwait(&ends, &sig);
 	log_msg(LOG_INFO, "ends: %s", strsignal(sig));
+	agent_host_goes_down(a);
 	alarm(STOP_SECONDS); /* a call that hangs must not keep it; its job is told at the next start */
 	agent_stop(a);
 	return EXIT_SUCCESS;

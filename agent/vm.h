@@ -78,7 +78,7 @@ struct machines {
 	struct spawn_client *spawner;
 	struct consoles *consoles;
 	atomic_bool stopping;   /* the agent ends: keepers let go of their workers, which go on */
-	atomic_bool going_down; /* the host ends: what is running stays marked as running */
+	atomic_bool going_down; /* the host ends: nothing starts, what is running stays marked as running */
 	atomic_uint keepers;    /* threads */
 	pthread_t starter;      /* automatic start */
 	bool has_starter;

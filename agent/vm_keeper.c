@@ -30,6 +30,7 @@ enum { CALL_MS = 20000, START_MS = 60000, QUIT_MS = 5000, EVENTS_A_TURN = 32, ST
 struct request {
 	enum keeper_op op;
 	bool done;
+	bool posted; /* nobody waits: it is freed when it is done */
 	int rc;
 	struct fault fault;
 	struct request *next;
@@ -469,6 +470,8 @@ answer(struct vm_keeper *k, struct request *r)
 {
 	r->done = true;
 	pthread_cond_broadcast(&k->vm->changed);
+	if (r->posted)
+		free(r);
 }
 
 static void
@@ -672,15 +675,37 @@ keeper_settled(const struct vm *vm)
 	return vm->keeper->settled;
 }
 
-int
-keeper_ask(struct vm *vm, enum keeper_op op, struct fault *f)
+static void
+put(struct vm *vm, struct request *r)
 {
-	struct request r = { .op = op }, **at = &vm->keeper->queue;
+	struct request **at = &vm->keeper->queue;
 
 	while (*at)
 		at = &(*at)->next;
-	*at = &r;
+	*at = r;
 	keeper_wake(vm);
+}
+
+void
+keeper_post(struct vm *vm, enum keeper_op op)
+{
+	struct request *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		log_msg(LOG_ERROR, "%s: out of memory", vm->name);
+		return;
+	}
+	r->op = op;
+	r->posted = true;
+	put(vm, r);
+}
+
+int
+keeper_ask(struct vm *vm, enum keeper_op op, struct fault *f)
+{
+	struct request r = { .op = op };
+
+	put(vm, &r);
 	while (!r.done)
 		pthread_cond_wait(&vm->changed, &vm->lock);
 	if (r.rc < 0 && f)

@@ -17,6 +17,8 @@ int keeper_new(struct machines *ms, struct vm *vm, bool find_again, struct err *
 /* Has vm's keeper do something and waits until it is done. With vm->lock, which is released meanwhile; vm has
  * a keeper. 0, or a fault's number. */
 int keeper_ask(struct vm *vm, enum keeper_op op, struct fault *f);
+/* The same without waiting. With vm->lock; vm has a keeper. */
+void keeper_post(struct vm *vm, enum keeper_op op);
 /* Has the keeper look whether the agent ends. With vm->lock. */
 void keeper_wake(struct vm *vm);
 /* Whether it knows by now how its worker is. With vm->lock. */

@@ -13,6 +13,9 @@
 #include "agent/vm_keeper.h"
 #include "lib/log.h"
 
+/* A worker that hangs: a call that times out, its end by request, its end by force. */
+enum { FORCE_MS = 30000 };
+
 const char *const vm_state_names[] = { "Off", "Starting", "Running", "Paused", "Stopping", "Saved",
 	"Critical", NULL };
 
@@ -185,6 +188,9 @@ may_start(struct machines *ms, struct vm *vm, bool *changed, struct fault *f)
 	*changed = false;
 	if (vm->gone)
 		return gone(f, vm);
+	if (atomic_load(&ms->going_down))
+		return fault_set(
+		    f, FAULT_STOPPING, "vm", NULL, "'%s' cannot be started: the host goes down", vm->name);
 	if (vm->broken[0] && !vm->keeper)
 		return fault_set(f, FAULT_VM_DOCUMENT_BAD, "vm", "mend the file, or delete the machine",
 		    "'%s': %s", vm->name, vm->broken);
@@ -372,38 +378,66 @@ vm_let_go(struct machines *ms)
 		usleep(2000);
 }
 
-/* One thread a machine would do the same; this way all are asked first, then waited for together. */
-void
-vm_stop_all(struct machines *ms, unsigned seconds)
+/* With vm->lock. Nobody is waited for here: a worker that hangs must not hold up the others. */
+static void
+begin_end(struct machines *ms, struct vm *vm)
 {
-	uint64_t until = vm_now_ms() + (uint64_t)seconds * 1000;
-	struct vm **all;
-	size_t n = inventory_all(ms, &all);
-	struct fault f;
-
-	atomic_store(&ms->going_down, true);
-	for (size_t i = 0; i < n; i++) {
-		struct vm *vm = all[i];
-
-		pthread_mutex_lock(&vm->lock);
-		if (vm->state == VM_RUNNING && vm->config.auto_stop == AUTO_STOP_SHUT_DOWN && vm->keeper) {
-			vm_move(ms, vm, VM_EV_STOP, "the host goes down");
-			keeper_ask(vm, KEEPER_BUTTON, &f);
-		} else if (vm->state != VM_STOPPING && vm->keeper) {
-			turn_off(ms, vm, "the host goes down", &f);
-		}
-		pthread_mutex_unlock(&vm->lock);
+	if (!vm->keeper || vm->state == VM_STOPPING)
+		return; /* what somebody has asked for goes on */
+	if (vm->state == VM_RUNNING && vm->config.auto_stop == AUTO_STOP_SHUT_DOWN) {
+		vm_move(ms, vm, VM_EV_STOP, "the host goes down");
+		keeper_post(vm, KEEPER_BUTTON);
+	} else {
+		vm_move(ms, vm, VM_EV_STOP, "turned off: the host goes down");
+		keeper_post(vm, KEEPER_TURN_OFF);
 	}
+}
+
+/* Returns how many are not off when the time is over. */
+static size_t
+wait_all(struct vm **all, size_t n, uint64_t until)
+{
+	size_t left = 0;
+
 	for (size_t i = 0; i < n; i++) {
 		struct vm *vm = all[i];
 
 		pthread_mutex_lock(&vm->lock);
 		while (vm->keeper && vm_now_ms() < until)
 			vm_wait(vm, 200);
-		if (vm->keeper)
-			turn_off(ms, vm, "turned off: the host goes down", &f);
+		left += vm->keeper != NULL;
 		pthread_mutex_unlock(&vm->lock);
-		vm_put(vm);
 	}
+	return left;
+}
+
+void
+vm_stop_all(struct machines *ms, unsigned seconds)
+{
+	uint64_t from = vm_now_ms();
+	struct vm **all;
+	size_t n, left;
+
+	atomic_store(&ms->going_down, true); /* from here on nothing starts */
+	n = inventory_all(ms, &all);
+	for (size_t i = 0; i < n; i++) {
+		pthread_mutex_lock(&all[i]->lock);
+		begin_end(ms, all[i]);
+		pthread_mutex_unlock(&all[i]->lock);
+	}
+	left = wait_all(all, n, from + (uint64_t)seconds * 1000);
+	for (size_t i = 0; left > 0 && i < n; i++) {
+		pthread_mutex_lock(&all[i]->lock);
+		if (all[i]->keeper) {
+			vm_move(ms, all[i], VM_EV_STOP, "turned off: the host goes down");
+			keeper_post(all[i], KEEPER_TURN_OFF);
+		}
+		pthread_mutex_unlock(&all[i]->lock);
+	}
+	left = left ? wait_all(all, n, vm_now_ms() + FORCE_MS) : 0;
+	if (left)
+		log_msg(LOG_ERROR, "%zu machines could not be ended", left);
+	for (size_t i = 0; i < n; i++)
+		vm_put(all[i]);
 	free(all);
 }

@@ -46,7 +46,8 @@ int vm_shut_down(
 void vm_find_again(struct machines *ms, struct vm *vm);
 /* Lets go of all workers, which go on; returns when no keeper is left. ms->stopping is set. */
 void vm_let_go(struct machines *ms);
-/* Ends every machine as its AutomaticStopAction says, all at once, within seconds; then by force. */
+/* Ends every machine as its AutomaticStopAction says, all at once, within seconds; then by force, within half
+ * a minute. From its beginning no machine starts. */
 void vm_stop_all(struct machines *ms, unsigned seconds);
 
 /* ms of CLOCK_BOOTTIME: time that goes on while the host sleeps. */

@@ -57,6 +57,7 @@ static struct fake {
 	atomic_bool stop, running;
 	struct fake_worker worker[FAKE_WORKERS];
 	bool refuse_create, ignore_button, die_at_start, unfit; /* how workers are from now on */
+	atomic_uint button_ms;                                  /* how long they hang when it is pressed */
 	atomic_uint spawned;
 } fake;
 
@@ -147,6 +148,8 @@ fake_do_button(void *ctx, void *params, void *result, struct err *e)
 	(void)params;
 	(void)result;
 	(void)e;
+	if (strcmp(((struct fake_worker *)ctx)->machine.name, "web1") != 0)
+		usleep(fake.button_ms * 1000);
 	if (!fake.ignore_button)
 		atomic_fetch_or(&w->todo, FAKE_GUEST_OFF);
 	return 0;

@@ -690,6 +690,22 @@ the_host_goes_down_after_its_guests(void **state)
 	assert_true(exists("data/vms/web1/running"));
 }
 
+static void
+machines_end_with_the_agent_only_when_the_host_goes_down(void **state)
+{
+	(void)state;
+	call("vm.create", "{" WEB1 "}");
+	call("vm.start", "{\"vm\":\"web1\"}");
+	agent_host_goes_down(agent); /* it does not: only the agent ends */
+	assert_string_equal(text(get("web1"), "state"), "Running");
+	fake_file("../run/going-down", "");
+	agent_host_goes_down(agent);
+	assert_string_equal(text(get("web1"), "state"), "Off");
+	assert_true(exists("data/vms/web1/running"));
+	assert_int_equal(box.powered, -1); /* init does that */
+	assert_int_equal(call_as(&root, "vm.start", "{\"vm\":\"web1\"}"), FAULT_STOPPING);
+}
+
 int
 main(void)
 {
@@ -713,6 +729,7 @@ main(void)
 		TEST(the_clock_and_its_zone_are_set),
 		TEST(a_broken_host_document_is_put_aside),
 		TEST(the_host_goes_down_after_its_guests),
+		TEST(machines_end_with_the_agent_only_when_the_host_goes_down),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

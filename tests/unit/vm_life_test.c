@@ -551,6 +551,33 @@ a_host_that_goes_down_does_not_wait_for_ever(void **state)
 }
 
 static void
+workers_that_hang_hold_nobody_up_when_the_host_goes_down(void **state)
+{
+	struct vm *vm = *state;
+	uint64_t from;
+
+	make("db1", "99999999-2222-3333-4444-555555555555");
+	make("db2", "88888888-2222-3333-4444-555555555555");
+	make("db3", "77777777-2222-3333-4444-555555555555");
+	start(vm);
+	start(find("db1"));
+	start(find("db2"));
+	start(find("db3"));
+	fake.button_ms = 4000;
+	from = vm_now_ms();
+	vm_stop_all(ms, 1);
+	assert_true(vm_now_ms() - from < 8000); /* three hang; one after another it would be twelve seconds */
+	assert_state(vm, VM_OFF);
+	assert_string_equal(vm->reason, "turned off by the guest"); /* which was asked all the same */
+	assert_state(find("db1"), VM_OFF);
+	assert_state(find("db2"), VM_OFF);
+	assert_state(find("db3"), VM_OFF);
+	assert_int_equal(vm_start(ms, vm, &changed, &fault), -1); /* nothing starts any more */
+	assert_int_equal(fault.code, FAULT_STOPPING);
+	assert_string_equal(fault.message, "'web1' cannot be started: the host goes down");
+}
+
+static void
 a_console_shows_the_boot_and_carries_what_is_typed(void **state)
 {
 	struct vm *vm = *state;
@@ -615,6 +642,7 @@ main(void)
 		TEST(a_worker_without_its_machine_is_ended),
 		TEST(machines_start_with_the_host_and_not_with_the_agent),
 		TEST(a_host_that_goes_down_does_not_wait_for_ever),
+		TEST(workers_that_hang_hold_nobody_up_when_the_host_goes_down),
 		TEST(a_console_shows_the_boot_and_carries_what_is_typed),
 		cmocka_unit_test(every_state_can_be_left_when_the_worker_ends),
 	};
