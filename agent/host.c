@@ -118,6 +118,16 @@ apply_adapter(
 	return rc < 0 ? rc : dhcp_note(run, a->name, s, e);
 }
 
+int
+host_use_adapter(struct host_state *h, const struct host_adapter *a, struct err *e)
+{
+	int rc = apply_adapter(h, a, host_settings_of(&h->settings, a->mac), e);
+
+	if (rc == 0 && h->used_count < HOST_ADAPTERS)
+		h->used[h->used_count++] = *a;
+	return rc;
+}
+
 /* All adapters are tried; the first failure is told. */
 static int
 apply_adapters(struct host_state *h, struct host_settings *s, struct err *e)
@@ -135,6 +145,22 @@ apply_adapters(struct host_state *h, struct host_settings *s, struct err *e)
 			rc = err_set(e, why.code, "%s", why.msg);
 	}
 	return rc;
+}
+
+/* At the start. */
+static int
+use_adapters(struct host_state *h, struct err *e)
+{
+	struct host_adapter list[HOST_ADAPTERS];
+	int n = h->ops->adapters(list, e);
+
+	for (int i = 0; i < n; i++) {
+		struct err why = { 0 };
+
+		if (host_use_adapter(h, &list[i], &why) < 0)
+			log_msg(LOG_ERROR, "%s: %s", list[i].name, why.msg);
+	}
+	return n < 0 ? n : 0;
 }
 
 static int
@@ -171,7 +197,7 @@ apply_at_start(struct host_state *h)
 
 	log_failure(apply_name(h, &h->settings, &e), "name", &e);
 	log_failure(apply_zone(h, &h->settings, &e), "time zone", &e);
-	log_failure(apply_adapters(h, &h->settings, &e), "network", &e);
+	log_failure(use_adapters(h, &e), "network", &e);
 	if (!h->agent->o.remote)
 		log_failure(apply_remote(h, &h->settings, &e), "remote management", &e);
 }
@@ -347,6 +373,7 @@ host_open(struct host_state **out, struct agent *a, const struct host_ops *ops,
     struct err *e)
 {
 	struct host_state *h = calloc(1, sizeof(*h));
+	struct err ignored = { 0 };
 
 	*out = h;
 	if (!h)
@@ -359,7 +386,12 @@ host_open(struct host_state **out, struct agent *a, const struct host_ops *ops,
 	pthread_mutex_init(&h->lock, NULL);
 	read_settings(h);
 	fill_in(h);
+	h->watch_stop = -1;
+	h->watch = ops->watch ? ops->watch(&ignored) : -1; /* before they are looked at */
+	if (ops->watch && h->watch < 0)
+		log_msg(LOG_ERROR, "network: %s", ignored.msg);
 	apply_at_start(h);
+	log_failure(host_watch_start(h, &ignored), "network", &ignored);
 	return 0;
 }
 
@@ -368,6 +400,7 @@ host_close(struct host_state *h)
 {
 	if (!h)
 		return;
+	host_watch_stop(h);
 	if (h->has_goer)
 		pthread_join(h->goer, NULL);
 	pthread_mutex_destroy(&h->lock);

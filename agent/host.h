@@ -29,6 +29,11 @@ struct host_state {
 	enum host_power power;
 	pthread_t goer;
 	bool has_goer;
+	struct host_adapter used[HOST_ADAPTERS]; /* those that have got their address, or a client for it */
+	size_t used_count;
+	pthread_t watcher; /* host_watch.c */
+	bool has_watcher;
+	int watch, watch_stop;
 };
 
 /* Reads host.json (a broken one is put aside as host.json.bad) and applies it; what fails is logged. */
@@ -39,6 +44,12 @@ void host_close(struct host_state *h);
 
 /* With h->lock. Writes the document first, then applies it; when that fails, all is as before. */
 int host_change(struct host_state *h, struct host_settings *to, struct fault *f);
+/* With h->lock. Gives an adapter its address as it is set, or DHCP, and notes that. */
+int host_use_adapter(struct host_state *h, const struct host_adapter *a, struct err *e);
+/* Begins to listen to h->watch for adapters that come and go; a thread of its own. */
+int host_watch_start(struct host_state *h, struct err *e);
+/* Without h->lock. */
+void host_watch_stop(struct host_state *h);
 /* Ends guests and then the host, on a thread of its own. False when that is under way already. */
 bool host_go(struct host_state *h, enum host_power what);
 

@@ -73,4 +73,5 @@ const struct host_ops host_linux = {
 	.set_address = host_net_set_address,
 	.set_clock = set_clock,
 	.power = power,
+	.watch = host_net_watch,
 };

@@ -1,6 +1,8 @@
 /* agent/host_net.c - adapters and their addresses, by netlink (libnl). */
 #include <errno.h>
 #include <linux/if.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
 #include <netlink/route/addr.h>
@@ -8,6 +10,8 @@
 #include <netlink/route/route.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "agent/host_ops.h"
 
@@ -140,6 +144,22 @@ host_net_adapters(struct host_adapter list[HOST_ADAPTERS], struct err *e)
 	}
 	net_close(&n);
 	return count;
+}
+
+/* No libnl for it: what is told is not read, all is looked at again. */
+int
+host_net_watch(struct err *e)
+{
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	if (fd < 0)
+		return err_sys(e, "adapters");
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+		return fd;
+	err_sys(e, "adapters");
+	close(fd);
+	return -e->code;
 }
 
 /* --- setting

@@ -43,6 +43,9 @@ struct host_ops {
 	int (*set_clock)(time_t t, struct err *e);
 	/* Tells init. */
 	int (*power)(enum host_power what, struct err *e);
+	/* A non-blocking descriptor, the caller's, that can be read whenever an adapter may have come or
+	 * gone; what is read means nothing. May be NULL. */
+	int (*watch)(struct err *e);
 };
 
 /* The real thing. */
@@ -50,6 +53,7 @@ extern const struct host_ops host_linux;
 
 /* host_net.c: the part of it that is about adapters. */
 int host_net_adapters(struct host_adapter list[HOST_ADAPTERS], struct err *e);
+int host_net_watch(struct err *e);
 int host_net_set_address(const char *adapter, const char *address, const char *gateway, struct err *e);
 
 #endif

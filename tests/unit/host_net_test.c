@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <netlink/route/link.h>
 #include <netlink/route/link/veth.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <string.h>
@@ -147,6 +148,27 @@ ipv6_is_set_beside_ipv4(void **state)
 }
 
 static void
+an_adapter_that_comes_is_told(void **state)
+{
+	struct nl_sock *sock = nl_socket_alloc();
+	struct pollfd p = { .events = POLLIN };
+	char buf[8192];
+
+	NEEDS_NAMESPACE();
+	p.fd = host_net_watch(&err);
+	assert_true(p.fd >= 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(nl_connect(sock, NETLINK_ROUTE), 0);
+	assert_int_equal(rtnl_link_veth_add(sock, "eth2", "eth3", getpid()), 0);
+	nl_socket_free(sock);
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	while (read(p.fd, buf, sizeof(buf)) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+	close(p.fd);
+}
+
+static void
 what_cannot_be_is_said(void **state)
 {
 	NEEDS_NAMESPACE();
@@ -165,6 +187,7 @@ main(void)
 		cmocka_unit_test(an_address_replaces_the_one_before),
 		cmocka_unit_test(adapters_do_not_disturb_each_other),
 		cmocka_unit_test(ipv6_is_set_beside_ipv4),
+		cmocka_unit_test(an_adapter_that_comes_is_told),
 		cmocka_unit_test(what_cannot_be_is_said),
 	};
 

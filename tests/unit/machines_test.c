@@ -10,7 +10,10 @@
 
 #include <cmocka.h>
 
+#include <sys/eventfd.h>
+
 #include "agent/dispatch.h"
+#include "agent/events.h"
 #include "agent/host.h"
 #include "agent/identity.h"
 #include "agent/jobs.h"
@@ -26,6 +29,7 @@ static struct {
 	bool refuse_address;
 	time_t clock;
 	atomic_int powered; /* -1: no */
+	int watch;          /* an eventfd: adapters came or went; the host room's to close */
 } box;
 
 static int
@@ -90,8 +94,15 @@ box_power(enum host_power what, struct err *e)
 	return 0;
 }
 
+static int
+box_watch(struct err *e)
+{
+	(void)e;
+	return box.watch = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
 static const struct host_ops box_ops = { box_get_name, box_set_name, box_adapters, box_set_address,
-	box_set_clock, box_power };
+	box_set_clock, box_power, box_watch };
 
 /* --- the agent
  * ----------------------------------------------------------------------------------------------- */
@@ -567,6 +578,58 @@ an_address_is_set_and_survives_a_boot(void **state)
 	assert_false(exists("run/dhcp/eth0"));
 }
 
+/* Waits for a DHCP client of an adapter to be there, or not. */
+static bool
+has_client(const char *adapter, bool wanted)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "run/service/udhcpc-%s/run", adapter);
+	for (int i = 0; i < 1000 && exists(path) != wanted; i++)
+		usleep(5000);
+	return exists(path);
+}
+
+static void
+plug(int adapters)
+{
+	uint64_t one = 1;
+
+	pthread_mutex_lock(&agent->host->lock);
+	box.adapters = adapters;
+	pthread_mutex_unlock(&agent->host->lock);
+	assert_int_equal(write(box.watch, &one, sizeof(one)), sizeof(one));
+}
+
+static void
+an_adapter_that_comes_later_gets_its_address(void **state)
+{
+	uint64_t seen;
+
+	(void)state;
+	assert_true(has_client("eth0", true));
+	seen = events_last(agent->events);
+	plug(2);
+	assert_true(has_client("eth1", true));
+	for (int i = 0; i < 1000 && events_last(agent->events) == seen; i++)
+		usleep(5000);
+	assert_int_equal(events_last(agent->events), seen + 1); /* host.changed */
+	plug(1);
+	assert_false(has_client("eth1", false));
+	assert_true(has_client("eth0", true));
+	call("host.set", "{\"adapter\":\"eth0\",\"dhcp\":false,\"address\":\"192.0.2.5/24\"}");
+	assert_false(has_client("eth0", false));
+	plug(0); /* its cable and card are pulled */
+	for (int i = 0; i < 1000 && agent->host->used_count > 0; i++)
+		usleep(5000);
+	box.address[0] = '\0';
+	plug(1);
+	for (int i = 0; i < 1000 && !box.address[0]; i++)
+		usleep(5000);
+	assert_string_equal(box.address, "192.0.2.5/24"); /* as it was set */
+	assert_false(has_client("eth0", false));
+}
+
 static void
 what_a_lease_brought_is_shown(void **state)
 {
@@ -723,6 +786,7 @@ main(void)
 		TEST(the_host_is_shown_as_it_is),
 		TEST(a_name_is_set_everywhere),
 		TEST(an_address_is_set_and_survives_a_boot),
+		TEST(an_adapter_that_comes_later_gets_its_address),
 		TEST(what_a_lease_brought_is_shown),
 		TEST(a_change_that_fails_leaves_all_as_it_was),
 		TEST(wrong_settings_are_refused_with_their_parameter),
