@@ -68,8 +68,13 @@ post() {
 		${1:+-H "Authorization: Bearer $1"} -d "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"$2\",\"params\":$3}" "https://localhost:$port/rpc/v1"
 }
 
+# member NAME: the first text of that name in an answer.
+member() {
+	grep -oE "\"$1\": *\"[^\"]+\"" | head -n 1 | cut -d '"' -f 4
+}
+
 state() {
-	remote --json -c 'vm get web1' | grep -oE '"state": *"[A-Za-z]+"' | head -n 1 | cut -d '"' -f 4
+	remote --json -c 'vm get web1' | member state
 }
 
 # eventually SECONDS COMMAND...: until it succeeds.
@@ -141,7 +146,9 @@ step_menu_tells_how_to_reach_it() {
 }
 
 step_other_machine_logs_in_over_tls() {
-	token=$(post '' session.login "{\"user\":\"root\",\"password\":\"$secret\"}" | grep -oE '"token": *"[^"]+"' | cut -d '"' -f 4)
+	local session
+	session=$(post '' session.login "{\"user\":\"root\",\"password\":\"$secret\"}" | member token)
+	token=$(post "$session" token.create '{"name":"lab"}' | member token) # one that outlives sessions
 	[ -n "$token" ] && remote -c 'host get' | grep -q alpha1
 }
 
@@ -207,7 +214,7 @@ step_viewer_is_refused_and_audited() {
 	remote -c 'user create anna password=viewer-pass-1 role=viewer' || return 1
 	answer=$(post '' session.login '{"user":"anna","password":"viewer-pass-1"}')
 	echo "$answer"
-	viewer=$(echo "$answer" | grep -oE '"token": *"[^"]+"' | cut -d '"' -f 4)
+	viewer=$(echo "$answer" | member token)
 	post "$viewer" vm.list '{}' | tee "$w/list" | grep -q web1 || { cat "$w/list" && return 1; }
 	answer=$(post "$viewer" vm.stop '{"vm":"web1","mode":"turnOff"}')
 	echo "$answer"
