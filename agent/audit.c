@@ -18,15 +18,20 @@
 #include "lib/log.h"
 #include "lib/rate.h"
 
-enum { PATH_SIZE = 256, STRANGERS_BURST = 20, STRANGERS_PER_S = 2, TAIL_STEP = 64 * 1024 };
+enum { PATH_SIZE = 256, STRANGERS_BURST = 20, USER_BURST = 100, PER_S = 2, BUCKETS = 64, REFUSED_MAX = 1024 };
+
+/* How many lines that changed nothing one user may write; the first is all strangers'. */
+struct bucket {
+	struct rate rate;
+	unsigned left_out;
+};
 
 struct audit {
 	pthread_mutex_t lock;
 	char path[PATH_SIZE];
 	size_t file_max, size;
 	int fd;
-	struct rate strangers;
-	unsigned left_out;
+	struct bucket bucket[BUCKETS];
 };
 
 static int
@@ -53,7 +58,9 @@ audit_new(struct audit **out, const char *folder, size_t file_max, struct err *e
 	pthread_mutex_init(&a->lock, NULL);
 	a->fd = -1;
 	a->file_max = file_max ? file_max : AUDIT_FILE_MAX;
-	a->strangers = (struct rate){ .burst = STRANGERS_BURST, .per_s = STRANGERS_PER_S };
+	for (size_t i = 0; i < BUCKETS; i++)
+		a->bucket[i].rate =
+		    (struct rate){ .burst = i ? USER_BURST : STRANGERS_BURST, .per_s = PER_S };
 	snprintf(a->path, sizeof(a->path), "%s/audit.log", folder);
 	rc = file_make_dirs(folder, 0700, e);
 	if (rc == 0)
@@ -157,12 +164,12 @@ make_line(const struct audit_entry *entry)
 }
 
 static void
-append(struct audit *a, json_t *line)
+append(struct audit *a, json_t *line, size_t max)
 {
 	char *text = json_dumps(line, JSON_COMPACT);
 	size_t len = text ? strlen(text) : 0;
 
-	if (len > AUDIT_LINE_MAX) {
+	if (len > max) {
 		free(text);
 		json_object_set_new(line, "params", json_string("too long"));
 		text = json_dumps(line, JSON_COMPACT);
@@ -179,20 +186,30 @@ append(struct audit *a, json_t *line)
 	free(text);
 }
 
-/* Whether there is room for what a stranger did; if there is, what was left out before is told. */
+static struct bucket *
+bucket_of(struct audit *a, const char *user)
+{
+	unsigned sum = 0;
+
+	for (const char *s = user; *s; s++)
+		sum = sum * 31 + (unsigned char)*s;
+	return &a->bucket[user[0] ? 1 + sum % (BUCKETS - 1) : 0];
+}
+
+/* Whether there is room for it; if there is, what was left out before is told. */
 static bool
-admits_stranger(struct audit *a, json_t *line)
+admits(struct bucket *b, json_t *line)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_BOOTTIME, &ts);
-	if (!rate_take(&a->strangers, (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec)) {
-		a->left_out++;
+	if (!rate_take(&b->rate, (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec)) {
+		b->left_out++;
 		return false;
 	}
-	if (a->left_out)
-		json_object_set_new(line, "leftOut", json_integer(a->left_out));
-	a->left_out = 0;
+	if (b->left_out)
+		json_object_set_new(line, "leftOut", json_integer(b->left_out));
+	b->left_out = 0;
 	return true;
 }
 
@@ -200,11 +217,11 @@ void
 audit_write(struct audit *a, const struct audit_entry *entry)
 {
 	json_t *line = make_line(entry);
-	bool stranger = entry->fault && !entry->who->user[0];
+	bool changed = !entry->fault && json_is_true(json_object_get(entry->result, "changed"));
 
 	pthread_mutex_lock(&a->lock);
-	if (!stranger || admits_stranger(a, line))
-		append(a, line);
+	if (changed || admits(bucket_of(a, entry->who->user), line))
+		append(a, line, entry->fault ? REFUSED_MAX : AUDIT_LINE_MAX);
 	pthread_mutex_unlock(&a->lock);
 	json_decref(line);
 }

@@ -2,9 +2,10 @@
  * agent/audit.h - who did what: one JSON line for each change, each log-in and each refusal.
  *
  * DATA/log/audit.log is rotated at 8 MiB into audit.log.1 .. .3, so that it is never larger than 32 MiB. A
- * line is written at once; it is on the disk within seconds, not before the answer. Refusals of those who
- * are nobody are limited to a few a second, so that a stranger cannot push out what others did; how
- * many were left out is told. Any thread.
+ * line is written at once; it is on the disk within seconds, not before the answer. Changes are all there.
+ * Of what changed nothing (refusals, failures, log-ins) each user has a hundred lines, and two a second after
+ * that; all strangers together have less. So nobody can push out what others did; how many lines were left
+ * out is told. Any thread.
  */
 #ifndef AGENT_AUDIT_H
 #define AGENT_AUDIT_H

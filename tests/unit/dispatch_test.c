@@ -352,6 +352,25 @@ a_stranger_cannot_flood_the_audit(void **state)
 }
 
 static void
+a_user_cannot_flood_it_with_refusals_either(void **state)
+{
+	json_t *list, *last;
+
+	(void)state;
+	for (int i = 0; i < 400; i++) {
+		fake_refused("anna", "thing.set", "{\"count\":8}", "FORBIDDEN");
+		fake_refused("anna", "token.delete", "{\"name\":\"t\"}", "TOKEN_NOT_FOUND");
+	}
+	list = audit_list(fake_agent->audit, 1000);
+	assert_in_range(json_array_size(list), 50, 150);
+	json_decref(list);
+	fake_refused("olga", "user.list", NULL, "FORBIDDEN");
+	last = fake_audit();
+	assert_string_equal(member(last, "user"), "olga"); /* others are heard */
+	json_decref(last);
+}
+
+static void
 access_test_explains(void **state)
 {
 	json_t *r;
@@ -434,6 +453,7 @@ main(void)
 		T(an_own_mistake_has_a_log_id),
 		T(the_audit_keeps_changes_and_refusals_without_secrets),
 		T(a_stranger_cannot_flood_the_audit),
+		T(a_user_cannot_flood_it_with_refusals_either),
 		T(access_test_explains),
 		T(audit_list_gives_the_last_ones),
 		cmocka_unit_test(faults_have_numbers_and_symbols_of_their_own),
