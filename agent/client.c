@@ -559,6 +559,7 @@ may_see(struct subscriber *s, const char *path)
 	bool may;
 
 	pthread_mutex_lock(&c->lock);
+	login_renew(c->agent, &c->who); /* it may have lost the right since it subscribed */
 	may = identity_role(&c->who, path) >= ROLE_VIEWER;
 	pthread_mutex_unlock(&c->lock);
 	return may;

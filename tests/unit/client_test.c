@@ -433,6 +433,21 @@ events_of_a_machine_are_for_those_who_see_it(void **state)
 }
 
 static void
+whoever_loses_the_right_hears_no_more(void **state)
+{
+	struct client *c = fake_client(&l, &fake_ops, "anna", NULL);
+
+	(void)state;
+	subscribe(c, "{}");
+	event_publish(fake_agent, "a.one", NULL);
+	assert_event("a.one");
+	json_decref(fake_done("root", "user.delete", "{\"name\":\"anna\",\"_\":{\"confirm\":true}}"));
+	event_publish(fake_agent, "a.two", NULL);
+	assert_int_equal(l.came_in, 2); /* the answer, and the first */
+	fake_gone(c, &l);
+}
+
+static void
 events_cannot_come_by_post(void **state)
 {
 	struct client *c = fake_client(&l, &fake_post, "anna", NULL);
@@ -464,6 +479,7 @@ main(void)
 		T(what_is_no_longer_kept_is_a_gap),
 		T(who_reads_too_slowly_is_told_and_disconnected),
 		T(events_of_a_machine_are_for_those_who_see_it),
+		T(whoever_loses_the_right_hears_no_more),
 		T(events_cannot_come_by_post),
 	};
 
