@@ -342,6 +342,48 @@ audit(struct passage *p, const struct fault *f, const json_t *answer)
 		audit_write(p->call.agent->audit, &entry);
 }
 
+json_t *
+dispatch_without_secrets(const struct field *table, const json_t *doc)
+{
+	json_t *kept = json_copy((json_t *)(size_t)doc);
+
+	for (const struct field *f = table; f && f->type != FIELD_END; f++)
+		if (f->secret)
+			json_object_del(kept, f->name);
+	return kept;
+}
+
+/* What there may be of an answer on the disk. */
+static json_t *
+to_keep(const struct rpc_method *m, json_t *answer)
+{
+	json_t *result = json_object_get(answer, "result");
+
+	if (!result)
+		return json_incref(answer);
+	return json_pack("{s:o}", "result", dispatch_without_secrets(m->result, result));
+}
+
+static int
+begin_once(struct passage *p, json_t **answer, struct fault *f)
+{
+	json_t *params = dispatch_without_secrets(p->m->params, p->call.params);
+	int rc = requests_begin(p->call.agent->requests, p->call.who->user, p->extras.request_id, p->m->name,
+	    params, p->key, answer, f);
+
+	json_decref(params);
+	return rc;
+}
+
+static void
+end_once(struct passage *p, json_t *answer)
+{
+	json_t *kept = to_keep(p->m, answer);
+
+	requests_end(p->call.agent->requests, p->key, kept);
+	json_decref(kept);
+}
+
 /* Sets *answer: the handler's, or the first one's. 0, or negative with *f and no answer. */
 static int
 perform_once(struct passage *p, json_t **answer, struct fault *f)
@@ -350,8 +392,7 @@ perform_once(struct passage *p, json_t **answer, struct fault *f)
 	int rc = 0;
 
 	if (once)
-		rc = requests_begin(p->call.agent->requests, p->call.who->user, p->extras.request_id,
-		    p->m->name, p->call.params, p->key, answer, f);
+		rc = begin_once(p, answer, f);
 	if (rc < 0)
 		return rc;
 	if (rc == 1)
@@ -361,7 +402,7 @@ perform_once(struct passage *p, json_t **answer, struct fault *f)
 		*answer = error_answer(p, f);
 	audit(p, f, *answer);
 	if (once)
-		requests_end(p->call.agent->requests, p->key, *answer);
+		end_once(p, *answer);
 	return 0;
 }
 

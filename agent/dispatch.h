@@ -30,4 +30,7 @@ int dispatch_job(struct agent *a, const struct rpc_method *m, json_t *params, co
 int dispatch_may(struct agent *a, const struct identity *who, const struct rpc_method *m,
     const json_t *params, char *path, struct fault *f);
 
+/* A copy of doc, an object as table says, that may be written to the disk: a new reference. */
+json_t *dispatch_without_secrets(const struct field *table, const json_t *doc);
+
 #endif

@@ -123,18 +123,6 @@ file_of(const struct jobs *js, const char *id, char path[PATH_SIZE])
 	snprintf(path, PATH_SIZE, "%s/%s.json", js->folder, id);
 }
 
-/* What undo needs of the parameters, without secrets. */
-static json_t *
-params_to_keep(const struct job *j)
-{
-	json_t *kept = json_copy(j->params);
-
-	for (const struct field *f = j->method->params; f && f->type != FIELD_END; f++)
-		if (f->secret)
-			json_object_del(kept, f->name);
-	return kept;
-}
-
 static int
 write_file(struct job *j, struct err *e)
 {
@@ -143,8 +131,8 @@ write_file(struct job *j, struct err *e)
 	int rc;
 
 	json_object_set_new(doc, "Version", json_integer(1));
-	if (!has_ended(j))
-		json_object_set_new(doc, "params", params_to_keep(j));
+	if (!has_ended(j)) /* undo needs them */
+		json_object_set_new(doc, "params", dispatch_without_secrets(j->method->params, j->params));
 	file_of(j->jobs, j->id, path);
 	rc = doc ? file_replace_json(path, doc, 0600, e) : err_set(e, ENOMEM, "out of memory");
 	json_decref(doc);

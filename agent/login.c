@@ -314,7 +314,7 @@ login_renew(struct agent *a, struct identity *who)
 	if (!who->user[0] || (counts && who->stamp == stamp))
 		return;
 	if (who->carrier == CARRIER_INTERNAL ||
-	    (who->carrier == CARRIER_LOCAL && strcmp(who->user, "root") == 0)) {
+	    (who->carrier == CARRIER_LOCAL && strcmp(who->user, "root") == 0 && !who->session[0])) {
 		who->stamp = stamp;
 		return;
 	}

@@ -251,12 +251,15 @@ static int
 user_create(struct call *c, const void *params, json_t *result, struct fault *f)
 {
 	const struct user_params *p = params;
+	struct err e = { 0 };
 
 	(void)result;
 	if (users_may_create(c->agent->users, p->name, p->password, f) < 0)
 		return -1;
 	if (call_would(c, "create the user %s with the role %s", p->name, given_roles[p->role]))
 		return 0;
+	if (tokens_forget(c->agent->tokens, p->name, &e) < 0) /* of a namesake whose end was cut short */
+		return fault_err(f, FAULT_STORAGE, NULL, NULL, &e);
 	if (users_create(c->agent->users, p->name, p->password, ROLE_VIEWER + p->role, f) < 0)
 		return -1;
 	tell_user(c, "user.created", p->name);
@@ -283,15 +286,23 @@ user_delete(struct call *c, const void *params, json_t *result, struct fault *f)
 	return 0;
 }
 
+/* What opens an account is the user's own, after a log-in; a token has to be an administrator's for that, or
+ * it could make itself all that its owner is. */
+static bool
+may_account(const struct call *c, const char *user)
+{
+	return call_may(c, ROLE_ADMINISTRATOR, "/") || (strcmp(user, c->who->user) == 0 && !c->who->token[0]);
+}
+
 static int
 user_set_password(struct call *c, const void *params, json_t *result, struct fault *f)
 {
 	const struct user_params *p = params;
 
 	(void)result;
-	if (strcmp(p->name, c->who->user) != 0 && !call_may(c, ROLE_ADMINISTRATOR, "/"))
-		return fault_set(
-		    f, FAULT_FORBIDDEN, "name", NULL, "only an administrator sets another user's password");
+	if (!may_account(c, p->name))
+		return fault_set(f, FAULT_FORBIDDEN, "name", NULL,
+		    "only an administrator sets another user's password, or one's own with a token");
 	if (users_must_exist(c->agent->users, p->name, f) < 0 ||
 	    users_password_ok(p->name, p->password, f) < 0)
 		return -1;
@@ -339,7 +350,7 @@ static const struct field token_name_fields[] = {
 
 static const struct field token_result[] = {
 	{ "token", FIELD_STRING, SHOWN(TOKEN_TEXT_SIZE), .secret = true,
-	    .help = "Shown this once. Missing in a dry run." },
+	    .help = "Shown this once. Missing in a dry run, and when a requestId is repeated." },
 	{ "name", FIELD_STRING, true, SHOWN(USER_SIZE), .help = "Its name." },
 	{ "user", FIELD_STRING, true, SHOWN(USER_SIZE), .help = "Its owner." },
 	{ "role", FIELD_ENUM, true, .names = role_names, .help = "The most it can do." },
@@ -371,6 +382,8 @@ fill_token(struct call *c, const struct token_params *p, enum role role, struct 
 {
 	*info = (struct token_info){ .role = role, .created = time(NULL) };
 	info->expires = info->created + (time_t)p->days * 24 * 3600;
+	if (c->who->token[0] && info->expires > c->who->expires)
+		info->expires = c->who->expires; /* one that a token makes ends with it */
 	text_copy(info->user, sizeof(info->user), c->who->user);
 	text_copy(info->name, sizeof(info->name), p->name);
 }
@@ -420,11 +433,12 @@ token_delete(struct call *c, const void *params, json_t *result, struct fault *f
 {
 	const struct token_params *p = params;
 	const char *user = p->user[0] ? p->user : c->who->user;
+	bool itself = strcmp(user, c->who->user) == 0 && strcmp(p->name, c->who->token) == 0;
 
 	(void)result;
-	if (strcmp(user, c->who->user) != 0 && !call_may(c, ROLE_ADMINISTRATOR, "/"))
-		return fault_set(
-		    f, FAULT_FORBIDDEN, "user", NULL, "only an administrator deletes another user's token");
+	if (!itself && !may_account(c, user))
+		return fault_set(f, FAULT_FORBIDDEN, "user", NULL,
+		    "only an administrator deletes another user's token, or another one with a token");
 	if (tokens_must_exist(c->agent->tokens, user, p->name, f) < 0)
 		return -1;
 	if (call_would(c, "delete the token %s of %s", p->name, user))

@@ -4,7 +4,8 @@
  *
  * One file for each in DATA/system/requests/, written before the change begins and again with its answer:
  * a change that the agent did not survive is told as such, and not done a second time. An id belongs to
- * its user. At most REQUESTS_MAX are kept; beyond that the oldest make room. Any thread.
+ * its user. The caller leaves secrets out of parameters and answer. At most REQUESTS_MAX are kept; beyond
+ * that the oldest make room. Any thread.
  */
 #ifndef AGENT_REQUESTS_H
 #define AGENT_REQUESTS_H

@@ -71,16 +71,32 @@ tickets_set_clock(struct tickets *t, uint64_t (*now_ms)(void))
 	t->now_ms = now_ms;
 }
 
+static struct ticket *
+place_for(struct tickets *t, const char *user)
+{
+	struct ticket *oldest = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < TICKETS_MAX; i++)
+		count += t->ticket[i].hash[0] && strcmp(t->ticket[i].user, user) == 0;
+	for (size_t i = 0; i < TICKETS_MAX; i++) {
+		struct ticket *k = &t->ticket[i];
+		bool counts = count < TICKETS_OF_USER || strcmp(k->user, user) == 0;
+
+		if (counts && (!oldest || k->expires_ms < oldest->expires_ms))
+			oldest = k; /* free ones have 0 */
+	}
+	return oldest;
+}
+
 void
 tickets_add(struct tickets *t, const struct identity *who, int fd, char text[TICKET_SIZE])
 {
-	struct ticket *k = &t->ticket[0];
+	struct ticket *k;
 
 	secret_new(text);
 	pthread_mutex_lock(&t->lock);
-	for (size_t i = 1; i < TICKETS_MAX; i++)
-		if (t->ticket[i].expires_ms < k->expires_ms)
-			k = &t->ticket[i]; /* free ones have 0 */
+	k = place_for(t, who->user);
 	drop(k);
 	secret_hash(text, strlen(text), k->hash);
 	text_copy(k->user, sizeof(k->user), who->user);

@@ -8,14 +8,14 @@
 
 #include "agent/identity.h"
 
-enum { TICKETS_MAX = 64, TICKET_MS = 30 * 1000 };
+enum { TICKETS_MAX = 64, TICKETS_OF_USER = 16, TICKET_MS = 30 * 1000 };
 
 struct tickets;
 struct tickets *tickets_new(void);
 /* Closes what nobody came for. */
 void tickets_free(struct tickets *t);
 void tickets_set_clock(struct tickets *t, uint64_t (*now_ms)(void));
-/* Takes fd in every case. The oldest ticket makes room. */
+/* Takes fd in every case. The oldest ticket makes room; one's own when one has many. */
 void tickets_add(struct tickets *t, const struct identity *who, int fd, char text[TICKET_SIZE]);
 /*
  * The descriptor, which is the caller's, or -1 with *f. who is whoever shows it: the same user, or, if the

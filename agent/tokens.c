@@ -192,6 +192,16 @@ new_text(const char *prefix, char text[TOKEN_TEXT_SIZE], char hash[SECRET_HASH_S
 	secret_hash(text, strlen(text), hash);
 }
 
+static size_t
+count_of(const struct token_row *rows, size_t n, const char *user)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		count += strcmp(rows[i].user, user) == 0;
+	return count;
+}
+
 static int
 add_row(struct tokens *t, const struct token_info *info, const char *hash, struct fault *f)
 {
@@ -210,6 +220,11 @@ add_row(struct tokens *t, const struct token_info *info, const char *hash, struc
 		free(next);
 		return fault_set(f, FAULT_LIMIT, NULL, "Delete some with token.delete.",
 		    "there are %d tokens already", TOKENS_MAX);
+	}
+	if (count_of(next->row, next->rows, info->user) >= TOKENS_OF_USER) {
+		free(next);
+		return fault_set(f, FAULT_LIMIT, NULL, "Delete some with token.delete.",
+		    "%s has %d tokens already", info->user, TOKENS_OF_USER);
 	}
 	r = &next->row[next->rows++];
 	text_copy(r->user, sizeof(r->user), info->user);
@@ -366,18 +381,32 @@ tokens_forget(struct tokens *t, const char *user, struct err *e)
 	return rc;
 }
 
+/* Where a new one goes: a free place, or that of the session that ends first; one's own when one has many. */
+static struct token_row *
+session_place(struct tokens *t, const char *user)
+{
+	bool own = count_of(t->session, SESSIONS_MAX, user) >= TOKENS_OF_USER;
+	struct token_row *r = NULL;
+
+	for (size_t i = 0; i < SESSIONS_MAX; i++) {
+		struct token_row *s = &t->session[i];
+
+		if ((!own || strcmp(s->user, user) == 0) && (!r || s->expires < r->expires))
+			r = s; /* free ones have 0 */
+	}
+	return r;
+}
+
 void
 session_new(struct tokens *t, const char *user, char text[TOKEN_TEXT_SIZE], time_t *expires)
 {
-	struct token_row *r = &t->session[0];
+	struct token_row *r;
 	char hash[SECRET_HASH_SIZE];
 
 	new_text(session_prefix, text, hash);
 	*expires = time(NULL) + SESSION_SECONDS;
 	pthread_mutex_lock(&t->lock);
-	for (size_t i = 1; i < SESSIONS_MAX; i++)
-		if (t->session[i].expires < r->expires)
-			r = &t->session[i]; /* free ones have 0 */
+	r = session_place(t, user);
 	*r = (struct token_row){
 		.role = ROLE_ADMINISTRATOR, .created = (uint64_t)time(NULL), .expires = (uint64_t)*expires
 	};

@@ -18,7 +18,8 @@
 
 enum {
 	TOKENS_MAX = 256,
-	SESSIONS_MAX = 256, /* the one that ends first makes room */
+	SESSIONS_MAX = 256,  /* the one that ends first makes room */
+	TOKENS_OF_USER = 32, /* and as many sessions, so that nobody takes the room of all */
 	TOKEN_TEXT_SIZE = 4 + SECRET_SIZE,
 	TOKEN_DAYS_MAX = 3650,
 	SESSION_SECONDS = 12 * 3600,

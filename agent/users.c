@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "agent/lines.h"
@@ -117,10 +118,21 @@ users_free(struct users *u)
 	free(u);
 }
 
+/* Of a file as it is now: another one when somebody has edited it. */
+static uint64_t
+mark_of(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return 0;
+	return (uint64_t)st.st_ctim.tv_sec * 1000000000 + (uint64_t)st.st_ctim.tv_nsec + st.st_ino;
+}
+
 uint64_t
 users_stamp(struct users *u)
 {
-	return u->stamp;
+	return u->stamp + mark_of(u->passwd) + mark_of(u->group) * 3 + mark_of(u->grants) * 5;
 }
 
 /* A file that is not there is empty. NULL with *e when it cannot be read. */
@@ -411,6 +423,12 @@ users_password_ok(const char *name, const char *password, struct fault *f)
 	return 0;
 }
 
+static int
+exists(struct fault *f, const char *name)
+{
+	return fault_set(f, FAULT_USER_EXISTS, "name", NULL, "there is a user called '%s' already", name);
+}
+
 int
 users_may_create(struct users *u, const char *name, const char *password, struct fault *f)
 {
@@ -428,8 +446,7 @@ users_may_create(struct users *u, const char *name, const char *password, struct
 	rc = look_up(u, name, f);
 	pthread_mutex_unlock(&u->lock);
 	if (rc > 0)
-		return fault_set(
-		    f, FAULT_USER_EXISTS, "name", NULL, "there is a user called '%s' already", name);
+		return exists(f, name);
 	return rc < 0 ? rc : users_password_ok(name, password, f);
 }
 
@@ -518,6 +535,12 @@ users_create(struct users *u, const char *name, const char *password, enum role 
 	if (!hash)
 		return fault_set(f, FAULT_INTERNAL, NULL, NULL, "the password could not be hashed");
 	pthread_mutex_lock(&u->lock);
+	rc = look_up(u, name, f); /* again: hashing took its time */
+	if (rc != 0) {
+		pthread_mutex_unlock(&u->lock);
+		free(hash);
+		return rc < 0 ? rc : exists(f, name);
+	}
 	rc = set_hash(u, name, hash, &e);
 	if (rc == 0)
 		rc = set_role(u, name, role, &e);
@@ -539,6 +562,39 @@ users_may_delete(struct users *u, const char *name, struct fault *f)
 	return rc;
 }
 
+static void
+drop_rows(struct grants_file *g, const char *name)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < g->rows; i++)
+		if (strcmp(g->row[i].user, name) != 0)
+			g->row[n++] = g->row[i];
+	g->rows = n;
+}
+
+/* A namesake must not inherit them. A file that cannot be read grants nothing, and stays as it is. */
+static int
+drop_grants(struct users *u, const char *name, struct err *e)
+{
+	struct grants_file *g = calloc(1, sizeof(*g));
+	json_t *doc = file_read_json(u->grants, NULL);
+	size_t before;
+	int rc = 0;
+
+	if (g && doc && schema_read(grants_fields, doc, NULL, g, NULL) == 0) {
+		before = g->rows;
+		drop_rows(g, name);
+		json_decref(doc);
+		doc = schema_write(grants_fields, g);
+		if (g->rows != before)
+			rc = file_replace_json(u->grants, doc, 0, e);
+	}
+	json_decref(doc);
+	free(g);
+	return rc;
+}
+
 int
 users_delete(struct users *u, const char *name, struct fault *f)
 {
@@ -548,7 +604,9 @@ users_delete(struct users *u, const char *name, struct fault *f)
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&u->lock);
-	rc = change(u->passwd, name, NULL, &e);
+	rc = drop_grants(u, name, &e);
+	if (rc == 0)
+		rc = change(u->passwd, name, NULL, &e);
 	if (rc == 0)
 		rc = change(u->shadow, name, NULL, &e);
 	if (rc == 0)

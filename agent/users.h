@@ -24,7 +24,7 @@ struct users;
 int users_new(struct users **out, const char *etc, const char *grants, struct err *e);
 void users_free(struct users *u);
 
-/* Goes up with every change, so that identities made before it are renewed. */
+/* Another one after every change, by us or by an editor, so that identities made before it are renewed. */
 uint64_t users_stamp(struct users *u);
 /* The name of a uid: false when it has none. */
 bool users_name(struct users *u, uid_t uid, char name[USER_SIZE]);

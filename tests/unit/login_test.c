@@ -278,15 +278,194 @@ there_is_an_end_to_tokens_and_sessions(void **state)
 	time_t until;
 
 	(void)state;
-	for (int i = 0; i < TOKENS_MAX; i++) {
+	for (int i = 0; i < TOKENS_OF_USER; i++) {
 		snprintf(params, sizeof(params), "{\"name\":\"t%d\"}", i);
 		token_of("anna", params, text);
 	}
 	fake_refused("anna", "token.create", "{\"name\":\"more\"}", "LIMIT");
-	session_new(fake_agent->tokens, "anna", first, &until);
+	token_of("olga", "{\"name\":\"t\"}", text); /* others still can */
+	session_new(fake_agent->tokens, "olga", first, &until);
 	for (int i = 0; i < SESSIONS_MAX + 5; i++)
 		session_new(fake_agent->tokens, "anna", text, &until);
 	assert_int_equal(use(text, &who), 0);
+	assert_int_equal(use(first, &who), 0);
+}
+
+static void
+nobody_takes_away_the_tickets_of_others(void **state)
+{
+	struct identity anna = fake_who("anna"), olga = fake_who("olga");
+	struct tickets *t = fake_agent->tickets;
+	char first[TICKET_SIZE], text[TICKET_SIZE];
+	struct fault f = { 0 };
+	int fd;
+
+	(void)state;
+	tickets_add(t, &olga, dup(0), first);
+	for (int i = 0; i < TICKETS_MAX + 5; i++, now_ms++)
+		tickets_add(t, &anna, dup(0), text);
+	fd = tickets_take(t, first, &olga, &f);
+	assert_true(fd >= 0);
+	close(fd);
+	fd = tickets_take(t, text, &anna, &f);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+/* What call gives to whoever shows the token. */
+static json_t *
+call_with(const char *token, const char *method, const char *params)
+{
+	json_t *p = json_loads(params, 0, NULL), *answer;
+	struct identity who;
+
+	assert_int_equal(use(token, &who), 0);
+	answer = dispatch_call(fake_agent, NULL, &who, method, p, NULL);
+	json_decref(p);
+	return answer;
+}
+
+static void
+refused_with(const char *token, const char *method, const char *params, const char *symbol)
+{
+	json_t *answer = call_with(token, method, params);
+
+	assert_string_equal(fake_symbol(answer), symbol);
+	json_decref(answer);
+}
+
+static void
+a_token_cannot_make_itself_more_or_longer(void **state)
+{
+	char text[TOKEN_TEXT_SIZE], full[TOKEN_TEXT_SIZE];
+	json_t *answer, *result;
+
+	(void)state;
+	token_of("root", "{\"name\":\"t\",\"role\":\"Viewer\",\"days\":1}", text);
+	token_of("root", "{\"name\":\"full\"}", full);
+	refused_with(
+	    text, "user.setPassword", "{\"name\":\"root\",\"password\":\"stolen by token\"}", "FORBIDDEN");
+	assert_int_equal(log_in_from("::1", "root", "password of root"), 0);
+	refused_with(text, "token.delete", "{\"name\":\"full\"}", "FORBIDDEN");
+	refused_with(text, "token.create", "{\"name\":\"u\",\"role\":\"Operator\"}", "ROLE_TOO_HIGH");
+	answer = call_with(text, "token.create", "{\"name\":\"u\",\"days\":3650}");
+	result = fake_done("root", "token.list", NULL);
+	for (size_t i = 0; i < 3; i++) { /* "t" and "u" end together */
+		json_t *row = json_array_get(json_object_get(result, "tokens"), i);
+
+		if (strcmp(json_string_value(json_object_get(row, "name")), "t") == 0)
+			assert_string_equal(json_string_value(json_object_get(row, "expires")),
+			    json_string_value(json_object_get(json_object_get(answer, "result"), "expires")));
+	}
+	json_decref(result);
+	json_decref(answer);
+	json_decref(
+	    call_with(full, "user.setPassword", "{\"name\":\"root\",\"password\":\"by an administrator\"}"));
+	assert_int_equal(log_in_from("::1", "root", "by an administrator"), 0);
+	answer = call_with(text, "token.delete", "{\"name\":\"t\"}"); /* it may give itself up */
+	assert_string_equal(fake_symbol(answer), "");
+	json_decref(answer);
+}
+
+static void
+a_request_that_is_kept_holds_no_secret(void **state)
+{
+	static const char params[] = "{\"name\":\"t\",\"_\":{\"requestId\":\"a\"}}";
+	char text[TOKEN_TEXT_SIZE], command[256];
+	json_t *again;
+
+	(void)state;
+	token_of("olga", params, text);
+	snprintf(command, sizeof(command), "! grep -r '%s' '%s'", text, fake_dir);
+	assert_int_equal(system(command), 0);
+	again = fake_done("olga", "token.create", params);
+	assert_string_equal(json_string_value(json_object_get(again, "name")), "t");
+	assert_null(json_object_get(again, "token"));
+	json_decref(again);
+	/* Nor anything by which a password could be found: its digest is quicker to try than its hash. */
+	json_decref(fake_done("olga", "user.setPassword",
+	    "{\"name\":\"olga\",\"password\":\"the new one\",\"_\":{\"requestId\":\"b\"}}"));
+	snprintf(command, sizeof(command),
+	    "! grep -r \"$(printf '[\"user.setPassword\",{\"name\":\"olga\",\"password\":\"the new one\"}]' "
+	    "| "
+	    "sha256sum | cut -d' ' -f1)\" '%s'",
+	    fake_dir);
+	assert_int_equal(system(command), 0);
+}
+
+static void
+a_namesake_of_a_deleted_user_inherits_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(fake_who("paul").grants, 1);
+	json_decref(fake_done("root", "user.delete", "{\"name\":\"paul\",\"_\":{\"confirm\":true}}"));
+	json_decref(fake_done(
+	    "root", "user.create", "{\"name\":\"paul\",\"password\":\"a new one\",\"role\":\"Viewer\"}"));
+	assert_int_equal(fake_who("paul").grants, 1);
+	assert_int_equal(fake_who("paul").grant[0].role, ROLE_VIEWER);
+}
+
+static void *
+make_nina(void *password)
+{
+	struct fault f = { 0 };
+
+	return users_create(fake_agent->users, "nina", password, ROLE_VIEWER, &f) == 0 ? password : NULL;
+}
+
+static void
+of_two_who_make_a_user_one_is_told(void **state)
+{
+	static char one[] = "password one", two[] = "password two";
+	pthread_t t[2];
+	void *made[2];
+
+	(void)state;
+	pthread_create(&t[0], NULL, make_nina, one);
+	pthread_create(&t[1], NULL, make_nina, two);
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], &made[i]);
+	assert_true((made[0] == NULL) != (made[1] == NULL));
+	assert_int_equal(log_in_from("::1", "nina", made[0] ? made[0] : made[1]), 0);
+}
+
+/* There is no other way to take a grant away. */
+static void
+files_that_were_edited_count_at_once(void **state)
+{
+	struct identity paul, anna;
+	struct fault f = { 0 };
+
+	(void)state;
+	identity_none(&paul, CARRIER_WSS, "::1");
+	identity_none(&anna, CARRIER_WSS, "::1");
+	assert_int_equal(login_password(fake_agent, "paul", "password of paul", &paul, &f), 0);
+	assert_int_equal(login_password(fake_agent, "anna", "password of anna", &anna, &f), 0);
+	fake_file("data/system/roles.json", "{\"Version\":1,\"Grants\":[]}");
+	login_renew(fake_agent, &paul);
+	assert_int_equal(paul.grants, 0);
+	fake_file("etc/group", "root:x:0:\n");
+	login_renew(fake_agent, &anna);
+	assert_int_equal(anna.grants, 0);
+}
+
+static void
+roots_session_on_the_socket_ends_too(void **state)
+{
+	struct identity who;
+	struct token_info info;
+	char text[TOKEN_TEXT_SIZE];
+	time_t until;
+
+	(void)state;
+	session_new(fake_agent->tokens, "root", text, &until);
+	assert_true(tokens_find(fake_agent->tokens, text, &info));
+	identity_none(&who, CARRIER_LOCAL, "pid 1");
+	users_identify(fake_agent->users, "root", &who);
+	strcpy(who.session, info.session);
+	session_end_all(fake_agent->tokens, "root");
+	login_renew(fake_agent, &who);
+	assert_string_equal(who.user, "");
 }
 
 static void
@@ -420,6 +599,13 @@ main(void)
 		T(a_connection_loses_what_its_token_or_user_loses),
 		T(a_deleted_user_leaves_no_token),
 		T(there_is_an_end_to_tokens_and_sessions),
+		T(nobody_takes_away_the_tickets_of_others),
+		T(a_token_cannot_make_itself_more_or_longer),
+		T(a_request_that_is_kept_holds_no_secret),
+		T(a_namesake_of_a_deleted_user_inherits_nothing),
+		T(of_two_who_make_a_user_one_is_told),
+		T(files_that_were_edited_count_at_once),
+		T(roots_session_on_the_socket_ends_too),
 		T(a_broken_file_of_grants_grants_nothing),
 		T(a_broken_file_of_tokens_stops_the_start),
 		T(a_ticket_is_good_once_for_its_user_for_30_seconds),
