@@ -26,6 +26,7 @@
 #include "lib/rate.h"
 
 enum { CALL_MS = 20000, START_MS = 60000, QUIT_MS = 5000, EVENTS_A_TURN = 32, STACK = 512 * 1024 };
+enum { LOOKS_BURST = 20, LOOKS_PER_S = 10, LATER_MS = 100 };
 
 struct request {
 	enum keeper_op op;
@@ -47,7 +48,9 @@ struct vm_keeper {
 	bool more;                 /* events that poll does not tell of */
 	char reason[ERR_MSG_SIZE]; /* why it is over */
 	bool lost;                 /* nobody asked for the end */
-	struct rate told;
+	bool later;                /* it says so much that the rest has to wait */
+	bool unasked;              /* its state may have changed since it was asked */
+	struct rate told, looks;
 	/* With vm->lock: */
 	struct request *queue;
 	bool settled;
@@ -376,27 +379,40 @@ hear(struct vm_keeper *k, const json_t *event)
 	return strcmp(method, "state") == 0;
 }
 
+/* Each look may be told to everybody, and logged. */
+static void
+look_closer(struct vm_keeper *k)
+{
+	struct err e = { 0 };
+	bool unasked = k->unasked;
+
+	k->looks.burst = LOOKS_BURST;
+	k->looks.per_s = LOOKS_PER_S;
+	k->later = !rate_take(&k->looks, vm_now_ms() * 1000000);
+	if (k->later)
+		return;
+	k->more = true;
+	k->unasked = false;
+	if (unasked && ask_status(k, &e) < 0 && e.code != ETIMEDOUT)
+		lost(k);
+}
+
 static void
 listen_to(struct vm_keeper *k)
 {
-	bool changed = false;
 	struct err e = { 0 };
 	json_t *event;
 	int n = 0;
 
-	k->more = false;
+	k->more = k->later = false;
 	for (; n < EVENTS_A_TURN && (event = control_next_event(k->worker, 0, &e)); n++) {
-		changed |= hear(k, event);
+		k->unasked |= hear(k, event);
 		json_decref(event);
 	}
-	if (n < EVENTS_A_TURN && e.code != ETIMEDOUT) {
+	if (n < EVENTS_A_TURN && e.code != ETIMEDOUT)
 		lost(k);
-		return;
-	}
-	k->more = changed || n == EVENTS_A_TURN;
-	e.code = 0;
-	if (changed && ask_status(k, &e) < 0 && e.code != ETIMEDOUT)
-		lost(k);
+	else if (k->unasked || n == EVENTS_A_TURN)
+		look_closer(k);
 }
 
 /* --- what others ask --------------------------------------------------------------------------------------
@@ -602,13 +618,14 @@ keeper_main(void *arg)
 	serve(k, &ending);
 	while (!k->over && !atomic_load(&k->ms->stopping)) {
 		struct pollfd p[2] = { { .fd = k->wake, .events = POLLIN },
-			{ .fd = k->worker ? control_client_fd(k->worker) : -1, .events = POLLIN } };
+			{ .fd = k->worker && !k->later ? control_client_fd(k->worker) : -1,
+			    .events = POLLIN } };
 
-		poll(p, 2, k->more ? 0 : -1);
+		poll(p, 2, k->more ? 0 : k->later ? LATER_MS : -1);
 		if (p[0].revents && read(k->wake, &n, sizeof(n)) < 0)
 			log_msg(LOG_ERROR, "%s: eventfd: %s", k->vm->name, strerror(errno));
 		serve(k, &ending);
-		if (!k->over && k->worker && (p[1].revents || k->more))
+		if (!k->over && k->worker && (p[1].revents || k->more || k->later))
 			listen_to(k);
 	}
 	finish(k, ending);

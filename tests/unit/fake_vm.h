@@ -34,6 +34,7 @@ enum {
 	FAKE_PAUSE = 16,
 	FAKE_FAIL = 32,
 	FAKE_HANG_UP = 64, /* cuts the controller off, and goes on */
+	FAKE_FLAP = 128,   /* pauses and goes on again and again, from now on */
 };
 
 struct fake_worker {
@@ -225,6 +226,10 @@ fake_happen(struct fake_worker *w, unsigned what)
 		fake_enter(w, "Critical", "processor 0: emulation failed");
 	if (what & FAKE_GUEST_OFF)
 		fake_enter(w, "Off", "turned off by the guest");
+	if (what & FAKE_FLAP) {
+		fake_enter(w, w->state[0] == 'P' ? "Running" : "Paused", "requested");
+		atomic_fetch_or(&w->todo, FAKE_FLAP);
+	}
 	if (what & FAKE_DIE)
 		w->quit = true;
 	if (what & FAKE_HANG_UP) {

@@ -330,6 +330,25 @@ panics_resets_and_failures_are_told(void **state)
 	assert_state(vm, VM_OFF);
 }
 
+/* Taken over by its guest, it may say what it likes: events and log have room for others. */
+static void
+a_worker_that_changes_its_mind_all_the_time_is_heard_now_and_then(void **state)
+{
+	struct vm *vm = *state;
+	size_t told = 0;
+
+	start(vm);
+	happen(FAKE_FLAP);
+	sleep(1);
+	pthread_mutex_lock(&ear_lock);
+	for (const char *s = heard; (s = strstr(s, "vm.state=")); s++)
+		told++;
+	pthread_mutex_unlock(&ear_lock);
+	assert_in_range(told, 4, 50);
+	assert_int_equal(vm_turn_off(ms, vm, &changed, &fault), 0);
+	assert_state(vm, VM_OFF);
+}
+
 static void
 a_paused_machine_goes_on(void **state)
 {
@@ -632,6 +651,7 @@ main(void)
 		TEST(a_worker_that_dies_is_reported_with_its_last_words),
 		TEST(a_worker_that_only_hangs_up_is_kept),
 		TEST(panics_resets_and_failures_are_told),
+		TEST(a_worker_that_changes_its_mind_all_the_time_is_heard_now_and_then),
 		TEST(a_paused_machine_goes_on),
 		TEST(a_start_that_fails_leaves_nothing_behind),
 		TEST(what_is_missing_is_said_before_anything_starts),
