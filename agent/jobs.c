@@ -201,6 +201,24 @@ error_answer(const struct fault *f)
 	return json_pack("{s:o}", "error", fault_to_json(f));
 }
 
+/* Of one user: those that run, or all that have not ended. */
+static size_t
+count_of(const struct jobs *js, const char *user, bool running)
+{
+	size_t n = 0;
+
+	for (const struct job *j = js->first; j; j = j->next)
+		n += !has_ended(j) && (j->started || !running) && strcmp(j->user, user) == 0;
+	return n;
+}
+
+/* Nobody keeps all others from working. */
+static bool
+has_turn(const struct jobs *js, const struct job *j)
+{
+	return js->running < JOBS_RUNNING && count_of(js, j->user, true) < JOBS_RUNNING / 2;
+}
+
 /* Its turn: false when it was cancelled before that. */
 static bool
 wait_for_turn(struct job *j)
@@ -208,7 +226,7 @@ wait_for_turn(struct job *j)
 	struct jobs *js = j->jobs;
 	struct err e = { 0 };
 
-	while (js->running >= JOBS_RUNNING && !j->cancel)
+	while (!has_turn(js, j) && !j->cancel)
 		pthread_cond_wait(&js->changed, &js->lock);
 	if (j->cancel)
 		return false;
@@ -283,6 +301,9 @@ start_locked(struct jobs *js, struct job *j, struct fault *f)
 	if (js->unfinished >= JOBS_MAX)
 		return fault_set(f, FAULT_TOO_BUSY, NULL, "job.list tells which; try again later.",
 		    "%d jobs are waiting already", JOBS_MAX);
+	if (count_of(js, j->user, false) >= JOBS_OF_USER)
+		return fault_set(f, FAULT_TOO_BUSY, NULL, "job.list tells which; try again later.",
+		    "%d jobs of %s are waiting already", JOBS_OF_USER, j->user);
 	if (write_file(j, &e) < 0)
 		return fault_err(f, e.code == ENOSPC ? FAULT_NO_SPACE : FAULT_STORAGE, NULL, NULL, &e);
 	rc = pthread_create(&j->thread, NULL, job_thread, j);

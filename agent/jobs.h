@@ -3,8 +3,8 @@
  *
  * A job is a file in DATA/system/jobs/, written when it is made, when it begins and when it ends; so it
  * outlives its client and the agent. A job that was there when the agent ended is RESTARTED at the next
- * start, and its method's undo takes back what half of it left. At most JOBS_RUNNING at once, others
- * wait their turn; JOBS_MAX unfinished ones. Of the finished the last JOBS_KEPT stay. Any thread.
+ * start, and its method's undo takes back what half of it left. At most JOBS_RUNNING at once, half of them of
+ * one user, others wait their turn; JOBS_MAX unfinished ones, JOBS_OF_USER of one user. Of the finished the last JOBS_KEPT stay. Any thread.
  */
 #ifndef AGENT_JOBS_H
 #define AGENT_JOBS_H
@@ -14,7 +14,7 @@
 
 #include "agent/identity.h"
 
-enum { JOB_ID_SIZE = 24, JOBS_RUNNING = 16, JOBS_MAX = 128, JOBS_KEPT = 200 };
+enum { JOB_ID_SIZE = 24, JOBS_RUNNING = 32, JOBS_OF_USER = 96, JOBS_MAX = 128, JOBS_KEPT = 200 };
 /* As CIM names them. ShuttingDown: somebody has cancelled it; Terminated: it gave up. */
 enum job_state { JOB_NEW, JOB_RUNNING, JOB_SHUTTING_DOWN, JOB_COMPLETED, JOB_TERMINATED, JOB_EXCEPTION };
 extern const char *const job_states[];

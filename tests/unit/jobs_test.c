@@ -314,9 +314,27 @@ there_is_an_end_to_how_many_may_wait(void **state)
 	char id[JOB_ID_SIZE];
 
 	(void)state;
-	for (int i = 0; i < JOBS_MAX; i++)
+	for (int i = 0; i < JOBS_OF_USER; i++)
 		start("root", "{\"vm\":\"web1\",\"ms\":100000}", id);
 	fake_refused("root", "work.do", "{\"vm\":\"web1\"}", "TOO_BUSY");
+	for (int i = JOBS_OF_USER; i < JOBS_MAX; i++)
+		start("olga", "{\"vm\":\"web1\",\"ms\":100000}", id);
+	fake_refused("olga", "work.do", "{\"vm\":\"web1\"}", "TOO_BUSY");
+}
+
+static void
+nobody_makes_all_others_wait(void **state)
+{
+	char id[JOB_ID_SIZE];
+	json_t *job;
+
+	(void)state;
+	for (int i = 0; i < JOBS_RUNNING + 8; i++)
+		start("paul", "{\"vm\":\"web1\",\"ms\":100000}", id);
+	start("root", "{\"vm\":\"mail\",\"ms\":1}", id);
+	job = jobs_get(fake_agent->jobs, id, 3000);
+	assert_state(job, "Completed");
+	json_decref(job);
 }
 
 static void
@@ -359,6 +377,7 @@ main(void)
 		T(only_so_many_finished_ones_are_kept),
 		T(more_jobs_than_threads_wait_their_turn),
 		T(there_is_an_end_to_how_many_may_wait),
+		T(nobody_makes_all_others_wait),
 		T(its_life_is_told_as_events),
 	};
 
