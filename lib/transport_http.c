@@ -21,9 +21,9 @@ http_header(struct lws *wsi, enum lws_token_indexes token, char out[HEADER_MAX])
 }
 
 /* On the network nothing is said in the clear. libwebsockets lets plain HTTP through, so that it gets an
- * answer. */
-static bool
-is_in_the_clear(const struct link *l)
+ * answer; its lws_is_ssl is true even then. */
+bool
+http_in_the_clear(const struct link *l)
 {
 	return l->secure && !lws_get_ssl(l->wsi);
 }
@@ -51,7 +51,7 @@ http_begin(struct link *l, const char *uri)
 	l->kind = LINK_HTTP;
 	l->hang_up = l->head_sent = l->deaf = l->whole = false;
 	lws_set_timeout(l->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LINK_SLOW_SECONDS);
-	if (is_in_the_clear(l))
+	if (http_in_the_clear(l))
 		return complain(l, 400, "this port speaks HTTPS only");
 	if (strcmp(uri, "/rpc/v1") != 0)
 		return complain(l, 404, "there is nothing here: POST to /rpc/v1");

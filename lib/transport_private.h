@@ -170,6 +170,8 @@ int network_adopt(struct transport *t, struct lws_vhost *vhost, int fd, const ch
 
 /* --- HTTP (transport_http.c) -------------------------------------------------------------------- */
 
+/* Whether a connection that has to be under TLS is not. */
+bool http_in_the_clear(const struct link *l);
 /* A header of the request: out, or NULL when there is none. */
 char *http_header(struct lws *wsi, enum lws_token_indexes token, char out[HEADER_MAX]);
 int http_begin(struct link *l, const char *uri);

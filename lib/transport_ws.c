@@ -14,8 +14,7 @@ ws_begin(struct link *l)
 	struct link_peer peer;
 	int rc = -1;
 
-	if ((!lws_is_ssl(l->wsi) && lws_get_vhost(l->wsi) == l->t->secure) ||
-	    !http_header(l->wsi, WSI_TOKEN_GET_URI, uri))
+	if (http_in_the_clear(l) || !http_header(l->wsi, WSI_TOKEN_GET_URI, uri))
 		return -1;
 	auth = http_header(l->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization);
 	l->kind = LINK_WS;

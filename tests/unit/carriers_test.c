@@ -293,6 +293,20 @@ nothing_is_said_in_the_clear(void **state)
 	assert_non_null(strstr(buf, "HTTPS only"));
 	assert_null(strstr(buf, "\"result\""));
 	close(fd);
+	for (size_t i = 0; i < 2; i++) { /* nor a WebSocket in the clear */
+		static const char *const path[] = { "/rpc/v1", "/stream/x" };
+		char text[256], got[64] = "";
+
+		snprintf(text, sizeof(text),
+		    "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+		    path[i]);
+		fd = connect_tcp();
+		assert_true(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+		if (read(fd, got, sizeof(got) - 1) > 0)
+			assert_null(strstr(got, "101"));
+		close(fd);
+	}
 	fd = connect_tcp(); /* no TLS at all */
 	say(fd, "\x01\x02\x03\x04\x05\x06\x07\x08\x09");
 	assert_true(recv(fd, buf, sizeof(buf), 0) <= 64);
