@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,23 @@ static bool broken_off;
 
 /* --- keys --------------------------------------------------------------------------------------- */
 
+/* Waits for a key or a signal, and misses none that came just before: readline only notes them, or has passed
+ * them on to us already. */
+static int
+wait_key(struct pollfd *p)
+{
+	sigset_t interrupt, before;
+	int rc = -1;
+
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	sigprocmask(SIG_BLOCK, &interrupt, &before);
+	if (!rl_pending_signal() && !session_interrupt_waits())
+		rc = ppoll(p, 1, NULL, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return rc;
+}
+
 /* One byte from the terminal. Ctrl-C empties the line and ends it. */
 static int
 read_key(FILE *f)
@@ -34,7 +52,7 @@ read_key(FILE *f)
 	ssize_t n;
 
 	for (;;) {
-		if (poll(&p, 1, -1) < 0) {
+		if (wait_key(&p) < 0) {
 			rl_check_signals();
 			if (!session_interrupted())
 				continue;

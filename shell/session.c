@@ -54,6 +54,12 @@ session_interrupted(void)
 	return was;
 }
 
+bool
+session_interrupt_waits(void)
+{
+	return pressed;
+}
+
 /* While the library waits; it forgets, so that one Ctrl-C ends one call. */
 static bool
 poll_interrupt(void *ctx)

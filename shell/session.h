@@ -60,5 +60,7 @@ int session_usage(struct rpc_error *e, const struct usage *u);
 void session_catch_interrupt(void (*also)(void));
 /* Whether it was pressed since the last time this was asked. */
 bool session_interrupted(void);
+/* The same, and it is not forgotten. */
+bool session_interrupt_waits(void);
 
 #endif
