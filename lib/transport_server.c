@@ -126,7 +126,7 @@ make_context(struct transport *t, const struct transport_config *c, struct err *
 		       (c->cert ? LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT : 0);
 	info.fd_limit_per_thread = FDS;
 	info.pt_serv_buf_size = CHUNK;
-	info.max_http_header_pool = 64;
+	info.max_http_header_pool = LINKS_NETWORK; /* taken as needed: one address must not have them all */
 	info.alpn = "http/1.1";
 	t->context = lws_create_context(&info);
 	if (!t->context)

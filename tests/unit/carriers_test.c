@@ -89,16 +89,20 @@ connect_local(void)
 	return fd;
 }
 
+static in_addr_t source = INADDR_LOOPBACK; /* that we come from */
+
 static int
 connect_tcp(void)
 {
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(source) };
 	struct sockaddr_in in = { .sin_family = AF_INET,
 		.sin_port = htons(carriers_port(fake_agent)),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct timeval tv = { .tv_sec = 10 };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (connect(fd, (struct sockaddr *)&in, sizeof(in)) < 0) {
+	if (bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0 ||
+	    connect(fd, (struct sockaddr *)&in, sizeof(in)) < 0) {
 		close(fd);
 		return -1;
 	}
@@ -550,6 +554,7 @@ the_certificate_stays_and_a_broken_one_is_made_anew(void **state)
 static void
 connections_from_one_address_are_bounded(void **state)
 {
+	static const char nothing[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 	int fd[LINKS_SOURCE + 8], refused = 0;
 	char byte;
 
@@ -557,6 +562,9 @@ connections_from_one_address_are_bounded(void **state)
 	for (int i = 0; i < LINKS_SOURCE + 8; i++)
 		fd[i] = connect_tcp();
 	usleep(200000);
+	source = INADDR_LOOPBACK + 1; /* others are served */
+	assert_non_null(strstr(over_tls(nothing, strlen(nothing)), "404"));
+	source = INADDR_LOOPBACK;
 	for (int i = 0; i < LINKS_SOURCE + 8; i++) {
 		refused += recv(fd[i], &byte, 1, MSG_DONTWAIT) == 0;
 		close(fd[i]);
