@@ -3,6 +3,7 @@
  */
 #include "agent/login.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,9 +79,25 @@ login_set_clock(struct login *l, uint64_t (*now_ms)(void))
 	l->now_ms = now_ms;
 }
 
+/* An address of IPv6 without its last 64 bits, which are its owner's to choose; others as they are. */
 static void
-make_key(char key[KEY_SIZE], enum key kind, const char *user, const char *source)
+network_of(const char *source, char out[SOURCE_SIZE])
 {
+	struct in6_addr a;
+
+	text_copy(out, SOURCE_SIZE, source);
+	if (inet_pton(AF_INET6, source, &a) != 1)
+		return;
+	memset(&a.s6_addr[8], 0, 8);
+	inet_ntop(AF_INET6, &a, out, SOURCE_SIZE);
+}
+
+static void
+make_key(char key[KEY_SIZE], enum key kind, const char *user, const char *from)
+{
+	char source[SOURCE_SIZE];
+
+	network_of(from, source);
 	switch (kind) {
 	case KEY_USER_AT_SOURCE:
 		snprintf(key, KEY_SIZE, "%.32s@%.63s", user, source);
@@ -95,25 +112,37 @@ make_key(char key[KEY_SIZE], enum key kind, const char *user, const char *source
 	}
 }
 
-/* The row of key; if there is none and make is set, the one that was quiet longest is taken for it. */
+/* Whether a is the better one to lose: one with few failures before one with many, an old one before a new.
+ */
+static bool
+is_less(const struct guesser *a, const struct guesser *b, uint64_t now)
+{
+	unsigned fa = now - a->last_ms > FORGET_MS ? 0 : a->failures,
+		 fb = now - b->last_ms > FORGET_MS ? 0 : b->failures;
+
+	return fa != fb ? fa < fb : a->last_ms < b->last_ms;
+}
+
+/* The row of key; if there is none and make is set, the one that matters least is taken for it. */
 static struct guesser *
 row_of(struct login *l, const char *key, bool make)
 {
-	struct guesser *oldest = &l->guesser[0];
+	struct guesser *least = &l->guesser[0];
+	uint64_t now = l->now_ms();
 
 	for (size_t i = 0; i < GUESSERS; i++) {
 		struct guesser *g = &l->guesser[i];
 
 		if (strcmp(g->key, key) == 0)
 			return g;
-		if (g->last_ms < oldest->last_ms)
-			oldest = g;
+		if (is_less(g, least, now))
+			least = g;
 	}
 	if (!make)
 		return NULL;
-	*oldest = (struct guesser){ .tries = { .burst = TRIES_BURST, .per_s = TRIES_PER_S } };
-	text_copy(oldest->key, sizeof(oldest->key), key);
-	return oldest;
+	*least = (struct guesser){ .tries = { .burst = TRIES_BURST, .per_s = TRIES_PER_S } };
+	text_copy(least->key, sizeof(least->key), key);
+	return least;
 }
 
 /* Milliseconds until the next try is heard; 0: now. A try from a source is counted. */

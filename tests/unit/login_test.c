@@ -92,6 +92,41 @@ a_source_and_a_user_are_locked_out_as_a_whole(void **state)
 	assert_int_equal(log_in_from("10.2.0.1", "olga", "password of olga"), FAULT_LOCKED_OUT);
 }
 
+/* Whoever has one address of IPv6 has 2^64 of them. */
+static void
+addresses_of_one_network_are_one_source(void **state)
+{
+	char from[64], name[32];
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		snprintf(from, sizeof(from), "2001:db8:0:1::%x", i + 1);
+		snprintf(name, sizeof(name), "user%d", i);
+		assert_int_equal(log_in_from(from, name, "guess"), FAULT_LOGIN_FAILED);
+	}
+	assert_int_equal(log_in_from("2001:db8:0:1::ffff", "anna", "password of anna"), FAULT_LOCKED_OUT);
+	assert_int_equal(log_in_from("2001:db8:0:2::1", "anna", "password of anna"), 0);
+}
+
+/* Nor is anything forgotten since others guess, too. */
+static void
+a_crowd_of_names_does_not_hide_who_is_guessed(void **state)
+{
+	char from[64], name[32];
+
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		snprintf(from, sizeof(from), "10.3.0.%d", i);
+		assert_int_equal(log_in_from(from, "olga", "guess"), FAULT_LOGIN_FAILED);
+		for (int k = 0; k < (i == 48 ? 100 : 0); k++) {
+			snprintf(from, sizeof(from), "10.4.%d.1", k);
+			snprintf(name, sizeof(name), "user%d", k);
+			assert_int_equal(log_in_from(from, name, "guess"), FAULT_LOGIN_FAILED);
+		}
+	}
+	assert_int_equal(log_in_from("10.99.0.1", "olga", "password of olga"), FAULT_LOCKED_OUT);
+}
+
 static void
 tries_come_no_faster_than_one_a_second(void **state)
 {
@@ -592,6 +627,8 @@ main(void)
 		T(a_password_opens_and_a_wrong_one_does_not),
 		T(who_guesses_is_locked_out_for_longer_and_longer),
 		T(a_source_and_a_user_are_locked_out_as_a_whole),
+		T(addresses_of_one_network_are_one_source),
+		T(a_crowd_of_names_does_not_hide_who_is_guessed),
 		T(tries_come_no_faster_than_one_a_second),
 		T(users_are_made_changed_and_deleted),
 		T(a_token_is_kept_hashed_and_never_more_than_its_owner),
