@@ -126,6 +126,7 @@ read_config(const struct machines *ms, struct vm *vm)
 		return;
 	}
 	json_decref(doc);
+	vm->misnamed = strcmp(c.name, vm->name) != 0;
 	memcpy(c.name, vm->name, sizeof(c.name)); /* the folder's name counts */
 	vm->config = c;
 	vm->broken[0] = '\0';
@@ -272,20 +273,44 @@ remove_tree(const char *path)
 		log_msg(LOG_WARN, "%s: cannot be removed: %s", path, strerror(errno));
 }
 
+static struct vm *
+namesake(const struct machines *ms, const struct vm *vm)
+{
+	for (size_t i = 0; i < ms->n; i++)
+		if (ms->vm[i] != vm && memcmp(ms->vm[i]->config.id, vm->config.id, GUID_BYTES) == 0)
+			return ms->vm[i];
+	return NULL;
+}
+
+static void
+lose_id(struct vm *vm, const struct vm *other)
+{
+	snprintf(vm->broken, sizeof(vm->broken),
+	    "vm.json: Id: is that of '%.100s' as well; give this machine another", other->name);
+	memset(vm->config.id, 0, sizeof(vm->config.id));
+}
+
 /* A copied folder has the id of the machine it was copied from. */
 static void
 check_id(struct machines *ms, struct vm *vm)
 {
-	const struct vm *other = NULL;
+	const struct vm *other = namesake(ms, vm);
 
-	for (size_t i = 0; i < ms->n && !other; i++)
-		if (ms->vm[i] != vm && memcmp(ms->vm[i]->config.id, vm->config.id, GUID_BYTES) == 0)
-			other = ms->vm[i];
-	if (!other || vm->broken[0])
+	if (other && !vm->broken[0])
+		lose_id(vm, other);
+}
+
+/* The copy has its original's name, too: whatever is read first, it is the copy that loses the id. */
+static void
+check_copy(struct machines *ms, struct vm *vm)
+{
+	struct vm *other = namesake(ms, vm);
+
+	if (!other || vm->broken[0] || vm->misnamed || !other->misnamed)
 		return;
-	snprintf(vm->broken, sizeof(vm->broken),
-	    "vm.json: Id: is that of '%.100s' as well; give this machine another", other->name);
-	memset(vm->config.id, 0, sizeof(vm->config.id));
+	lose_id(other, vm);
+	show_broken(other);
+	log_msg(LOG_WARN, "%s: %s", other->name, other->broken);
 }
 
 static bool
@@ -345,6 +370,7 @@ load(struct machines *ms, const char *name, struct err *e)
 	if (!vm)
 		return err_set(e, ENOMEM, "out of memory");
 	read_config(ms, vm);
+	check_copy(ms, vm);
 	check_id(ms, vm);
 	show_broken(vm);
 	if (vm->broken[0])

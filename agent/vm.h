@@ -57,6 +57,7 @@ struct vm {
 	bool gone;
 	struct vm_config config;   /* the last good one; of a broken machine all that was found out */
 	char broken[ERR_MSG_SIZE]; /* what is wrong with vm.json; "" when nothing is */
+	bool misnamed;             /* its document has another name than its folder */
 	struct vm_mark mark;
 	enum vm_state state;
 	char reason[ERR_MSG_SIZE]; /* why it is in that state; may be "" */

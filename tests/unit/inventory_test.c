@@ -380,6 +380,25 @@ a_copied_folder_is_told_apart(void **state)
 	assert_ptr_equal(find("01234567-89ab-cdef-0123-456789abcdef"), vm);
 }
 
+/* Else the copy would take over worker, sockets and rights of the machine that runs. */
+static void
+a_copy_that_is_read_first_is_the_copy_still(void **state)
+{
+	char path[256], *text;
+
+	(void)state;
+	make("web1");
+	text = text_of("web1");
+	path_of("a-copy", NULL, path);
+	mkdir(path, 0700);
+	edit("a-copy", text);
+	free(text);
+	reopen();
+	assert_int_equal(find("web1")->state, VM_OFF);
+	assert_int_equal(find("a-copy")->state, VM_CRITICAL);
+	assert_non_null(strstr(find("a-copy")->reason, "is that of 'web1' as well"));
+}
+
 static void
 what_a_crash_left_half_is_swept_away(void **state)
 {
@@ -480,6 +499,7 @@ main(void)
 		TEST(an_edit_is_seen_and_a_mended_document_works_again),
 		TEST(a_machine_keeps_its_id),
 		TEST(a_copied_folder_is_told_apart),
+		TEST(a_copy_that_is_read_first_is_the_copy_still),
 		TEST(what_a_crash_left_half_is_swept_away),
 		TEST(whether_it_ran_is_remembered),
 		TEST(a_thousand_machines_are_listed_fast),
