@@ -32,7 +32,17 @@ static const char usage[] =
     "usage: fh-install                            asks, or finds an answer file\n"
     "       fh-install --check FILE               checks an answer file\n"
     "       fh-install --answers FILE [--onto DISK] [--medium FOLDER]\n"
-    "                                             installs silently; DISK may be an image file\n";
+    "                                             installs silently; DISK may be an image file\n"
+    "An answer file is JSON; disk and one of the passwords must be there:\n"
+    "  { \"disk\": { \"serial\": \"S4EW*\", \"model\": \"Samsung*\", \"minimum\": \"100G\", \"maximum\": "
+    "\"2T\" },\n"
+    "    \"password\": \"...\" (or \"passwordHash\": \"$y$...\"), \"name\": \"host1\",\n"
+    "    \"address\": \"192.0.2.5/24\", \"gateway\": \"192.0.2.1\", \"dns\": [ \"192.0.2.1\" ], \"adapter\": "
+    "\"MAC or name\",\n"
+    "    \"finish\": \"restart\" (or \"powerOff\") }\n"
+    "It is found as answers.json on a FAT or ISO 9660 file system labelled FREEHOLD-ANSW (FAT: FREEHOLD-AN), "
+    "or where\n"
+    "the kernel's freehold.answers=PATH says.\n";
 
 /* Where progress is shown: this console, and for a silent installation the others too. */
 struct screen {
