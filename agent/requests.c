@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/identity.h"
 #include "agent/secret.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -20,6 +21,7 @@ enum { FOLDER_SIZE = 200, PATH_SIZE = FOLDER_SIZE + REQUEST_KEY_SIZE + 8 };
 
 struct kept {
 	char key[REQUEST_KEY_SIZE]; /* "": free */
+	char user[USER_SIZE];
 	time_t since;
 	bool running;
 };
@@ -48,15 +50,29 @@ forget(struct requests *r, struct kept *k)
 	*k = (struct kept){ 0 };
 }
 
-/* A free place; the oldest that is not under way makes room. NULL when all are under way. */
-static struct kept *
-free_place(struct requests *r)
+static size_t
+count_of(const struct requests *r, const char *user)
 {
+	size_t n = 0;
+
+	for (size_t i = 0; i < REQUESTS_MAX; i++)
+		n += r->kept[i].key[0] && strcmp(r->kept[i].user, user) == 0;
+	return n;
+}
+
+/* A free place; the oldest that is not under way makes room, one's own when one has many. NULL when all
+ * are under way. */
+static struct kept *
+free_place(struct requests *r, const char *user)
+{
+	bool own = count_of(r, user) >= REQUESTS_OF_USER;
 	struct kept *oldest = NULL;
 
 	for (size_t i = 0; i < REQUESTS_MAX; i++) {
 		struct kept *k = &r->kept[i];
 
+		if (own && (!k->key[0] || strcmp(k->user, user) != 0))
+			continue;
 		if (!k->key[0])
 			return k;
 		if (!k->running && (!oldest || k->since < oldest->since))
@@ -90,6 +106,7 @@ load_one(struct requests *r, const char *name)
 {
 	struct kept found = { 0 }, *place;
 	char path[PATH_SIZE];
+	const char *user;
 	json_t *doc;
 
 	if (strlen(name) != REQUEST_KEY_SIZE - 1 || strspn(name, "0123456789abcdef") != REQUEST_KEY_SIZE - 1)
@@ -98,10 +115,12 @@ load_one(struct requests *r, const char *name)
 	file_of(r, name, path);
 	doc = file_read_json(path, NULL);
 	found.since = since_of(doc);
+	user = json_string_value(json_object_get(doc, "User"));
+	text_copy(found.user, sizeof(found.user), user ? user : "");
 	json_decref(doc);
 	if (!doc || time(NULL) - found.since > REQUEST_SECONDS)
 		forget(r, &found);
-	else if ((place = free_place(r)))
+	else if ((place = free_place(r, found.user)))
 		*place = found;
 }
 
@@ -197,8 +216,8 @@ answered_before(
 static int
 write_file(struct requests *r, const struct kept *k, const char *digest, const json_t *answer, struct err *e)
 {
-	json_t *doc = json_pack("{s:i, s:I, s:s, s:O*}", "Version", 1, "Since", (json_int_t)k->since,
-	    "Digest", digest, "Answer", answer);
+	json_t *doc = json_pack("{s:i, s:I, s:s, s:s, s:O*}", "Version", 1, "Since", (json_int_t)k->since,
+	    "User", k->user, "Digest", digest, "Answer", answer);
 	char path[PATH_SIZE];
 	int rc;
 
@@ -209,9 +228,9 @@ write_file(struct requests *r, const struct kept *k, const char *digest, const j
 }
 
 static int
-begin_new(struct requests *r, const char *key, const char *digest, struct fault *f)
+begin_new(struct requests *r, const char *user, const char *key, const char *digest, struct fault *f)
 {
-	struct kept *k = free_place(r);
+	struct kept *k = free_place(r, user);
 	struct err e = { 0 };
 
 	if (!k)
@@ -219,6 +238,7 @@ begin_new(struct requests *r, const char *key, const char *digest, struct fault 
 		    f, FAULT_TOO_BUSY, NULL, "Try again.", "%d changes are under way", REQUESTS_MAX);
 	*k = (struct kept){ .since = time(NULL), .running = true };
 	text_copy(k->key, sizeof(k->key), key);
+	text_copy(k->user, sizeof(k->user), user);
 	if (write_file(r, k, digest, NULL, &e) < 0) {
 		*k = (struct kept){ 0 };
 		return fault_err(
@@ -245,7 +265,7 @@ requests_begin(struct requests *r, const char *user, const char *id, const char 
 		forget(r, k);
 		k = NULL;
 	}
-	rc = k ? answered_before(r, k, digest, answer, f) : begin_new(r, key, digest, f);
+	rc = k ? answered_before(r, k, digest, answer, f) : begin_new(r, user, key, digest, f);
 	pthread_mutex_unlock(&r->lock);
 	return rc;
 }

@@ -14,7 +14,13 @@
 
 #include "agent/fault.h"
 
-enum { REQUESTS_MAX = 1024, REQUEST_SECONDS = 24 * 3600, REQUEST_ID_MAX = 64, REQUEST_KEY_SIZE = 65 };
+enum {
+	REQUESTS_MAX = 1024,
+	REQUESTS_OF_USER = 256, /* beyond that one's own oldest make room */
+	REQUEST_SECONDS = 24 * 3600,
+	REQUEST_ID_MAX = 64,
+	REQUEST_KEY_SIZE = 65,
+};
 
 struct requests;
 int requests_new(struct requests **out, const char *folder, struct err *e);

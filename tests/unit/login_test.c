@@ -3,6 +3,7 @@
  * becomes of those who guess.
  */
 #include "agent/lines.h"
+#include "agent/requests.h"
 #include "agent/secret.h"
 #include "agent/tickets.h"
 #include "tests/unit/fake_agent.h"
@@ -429,6 +430,22 @@ a_request_that_is_kept_holds_no_secret(void **state)
 }
 
 static void
+nobody_pushes_out_the_requests_of_others(void **state)
+{
+	char params[96];
+
+	(void)state;
+	json_decref(fake_done("olga", "token.create", "{\"name\":\"t\",\"_\":{\"requestId\":\"a\"}}"));
+	for (int i = 0; i < 2 * REQUESTS_MAX; i++) {
+		snprintf(params, sizeof(params), "{\"name\":\"none\",\"_\":{\"requestId\":\"%d\"}}", i);
+		fake_refused("anna", "token.delete", params, "TOKEN_NOT_FOUND");
+		if (i == REQUESTS_MAX / 2)
+			fake_restart();
+	}
+	json_decref(fake_done("olga", "token.create", "{\"name\":\"t\",\"_\":{\"requestId\":\"a\"}}"));
+}
+
+static void
 a_namesake_of_a_deleted_user_inherits_nothing(void **state)
 {
 	(void)state;
@@ -639,6 +656,7 @@ main(void)
 		T(nobody_takes_away_the_tickets_of_others),
 		T(a_token_cannot_make_itself_more_or_longer),
 		T(a_request_that_is_kept_holds_no_secret),
+		T(nobody_pushes_out_the_requests_of_others),
 		T(a_namesake_of_a_deleted_user_inherits_nothing),
 		T(of_two_who_make_a_user_one_is_told),
 		T(files_that_were_edited_count_at_once),
