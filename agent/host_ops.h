@@ -43,8 +43,8 @@ struct host_ops {
 	int (*set_clock)(time_t t, struct err *e);
 	/* Tells init. */
 	int (*power)(enum host_power what, struct err *e);
-	/* A non-blocking descriptor, the caller's, that can be read whenever an adapter may have come or
-	 * gone; what is read means nothing. May be NULL. */
+	/* A non-blocking descriptor, the caller's, that can be read whenever an adapter, its link or its
+	 * addresses may have changed; what is read means nothing. May be NULL. */
 	int (*watch)(struct err *e);
 };
 

@@ -1,6 +1,7 @@
 /*
  * agent/host_watch.c - adapters that come and go while the host runs: whoever is new gets its address, by
- * DHCP or as it is set; of whoever has gone the DHCP client is ended.
+ * DHCP or as it is set; of whoever has gone the DHCP client is ended. Clients are told of that, and of
+ * links and addresses that change, so that a menu shows the address that DHCP has brought.
  */
 #include <errno.h>
 #include <poll.h>
@@ -69,6 +70,29 @@ use_new(struct host_state *h, const struct host_adapter *list, size_t n)
 	}
 }
 
+static bool
+looks_alike(const struct host_adapter *a, const struct host_adapter *b)
+{
+	if (a->link != b->link || a->addresses != b->addresses || strcmp(a->gateway, b->gateway) != 0)
+		return false;
+	for (size_t i = 0; i < a->addresses; i++)
+		if (strcmp(a->address[i], b->address[i]) != 0)
+			return false;
+	return true;
+}
+
+static void
+note_changes(struct host_state *h, const struct host_adapter *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < h->used_count; j++) {
+			if (!is_in(&h->used[j], 1, &list[i]) || looks_alike(&h->used[j], &list[i]))
+				continue;
+			h->used[j] = list[i];
+			tell(h, list[i].name);
+		}
+}
+
 static void
 look_again(struct host_state *h)
 {
@@ -82,6 +106,7 @@ look_again(struct host_state *h)
 		log_msg(LOG_ERROR, "network: %s", e.msg);
 	} else {
 		forget_gone(h, list, (size_t)n); /* first: a new one may have its name */
+		note_changes(h, list, (size_t)n);
 		use_new(h, list, (size_t)n);
 	}
 	pthread_mutex_unlock(&h->lock);

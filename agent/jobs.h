@@ -4,7 +4,8 @@
  * A job is a file in DATA/system/jobs/, written when it is made, when it begins and when it ends; so it
  * outlives its client and the agent. A job that was there when the agent ended is RESTARTED at the next
  * start, and its method's undo takes back what half of it left. At most JOBS_RUNNING at once, half of them of
- * one user, others wait their turn; JOBS_MAX unfinished ones, JOBS_OF_USER of one user. Of the finished the last JOBS_KEPT stay. Any thread.
+ * one user, others wait their turn; JOBS_MAX unfinished ones, JOBS_OF_USER of one user. Of the finished the
+ * last JOBS_KEPT stay. Any thread.
  */
 #ifndef AGENT_JOBS_H
 #define AGENT_JOBS_H

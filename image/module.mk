@@ -6,11 +6,12 @@ image-programs:
 	@$(MAKE) -s $(IMAGE_PROGS:%=$B/bin/%)
 	@echo $(IMAGE_PROGS) >$B/image-programs
 
-# The ISO and what it is made of: build/image. Everything else that needs the ISO, and has it, leaves it as it is.
+# The ISO and what it is made of: build/image. Everything else that needs an ISO
+# takes the one that is there, or makes one that is larger in less time.
 iso:
 	@image/build.sh $B/image
 $B/image/freehold.iso:
-	@image/build.sh $B/image
+	@COMPRESSION=$(or $(COMPRESSION),3) image/build.sh $B/image
 
 # The appliance in an emulator, its console on this terminal.
 image-run: $B/image/freehold.iso $B/lab/images

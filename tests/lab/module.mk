@@ -45,6 +45,8 @@ lab-image: $B/lab/images
 
 # The lab: make lab, make lab T=boot. The long and the Intel suite alike.
 LAB_PROGS := $(addprefix $B/bin/,fh-worker fh-lab fh-worker-open)
+LAB_ISO := $(if $(T),$(if $(filter thread install%,$(T)),yes),yes)
+lab lab-long: $(if $(LAB_ISO),$B/image/freehold.iso $B/bin/fhsh)
 lab lab-long lab-intel: lab-image $(LAB_PROGS) $(HOSTILE)
 	BUILD=$B tests/lab/run.sh suite $@ $(T)
 

@@ -657,6 +657,23 @@ an_adapter_that_comes_later_gets_its_address(void **state)
 }
 
 static void
+an_address_that_changes_is_told(void **state)
+{
+	uint64_t seen, one = 1;
+
+	(void)state;
+	assert_true(has_client("eth0", true));
+	seen = events_last(agent->events);
+	pthread_mutex_lock(&agent->host->lock);
+	snprintf(box.address, sizeof(box.address), "192.0.2.77/24"); /* as a DHCP client does it */
+	pthread_mutex_unlock(&agent->host->lock);
+	assert_int_equal(write(box.watch, &one, sizeof(one)), sizeof(one));
+	for (int i = 0; i < 1000 && events_last(agent->events) == seen; i++)
+		usleep(5000);
+	assert_int_equal(events_last(agent->events), seen + 1); /* host.changed */
+}
+
+static void
 what_a_lease_brought_is_shown(void **state)
 {
 	const json_t *dns;
@@ -813,6 +830,7 @@ main(void)
 		TEST(a_name_is_set_everywhere),
 		TEST(an_address_is_set_and_survives_a_boot),
 		TEST(an_adapter_that_comes_later_gets_its_address),
+		TEST(an_address_that_changes_is_told),
 		TEST(what_a_lease_brought_is_shown),
 		TEST(a_change_that_fails_leaves_all_as_it_was),
 		TEST(wrong_settings_are_refused_with_their_parameter),
