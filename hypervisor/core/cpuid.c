@@ -369,10 +369,10 @@ static const uint32_t baseline_drops[][2] = {
 static int
 apply_baseline(struct cpuid_table *t, const char *name, struct err *e)
 {
-	int level = level_of(name), rc = machine_check_baseline(name, e);
+	int rc, level = level_of(name);
 
-	if (rc < 0 || level == 0)
-		return rc;
+	if (level <= 0)
+		return machine_check_baseline(name, e);
 	rc = check_level(t, level, name, e);
 	if (rc < 0)
 		return rc;

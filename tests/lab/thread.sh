@@ -237,7 +237,7 @@ step_killed_agent_finds_its_guest_again() {
 }
 
 step_host_restarts_and_the_guest_starts_by_itself() {
-	remote -c 'vm set web1 automaticStart=Start' || return 1
+	remote -c 'vm set web1 automaticStart=Start automaticStop=TurnOff' || return 1
 	menu 13 'Running machines *web1' && machine_keys host C-p Enter && machine_wait host 'restart now' 30 &&
 		machine_keys host r && machine_wait host 'login:' 240 || return 1
 	eventually 90 is Running
