@@ -137,7 +137,7 @@ machine_log() {
 
 # Its parent, tmux, may be slow to take note of its end: a zombie does not run.
 machine_runs() {
-	[ -n "${machine_pid[$1]:-}" ] && grep -q '^State:[[:space:]]*[^ZX]' "/proc/${machine_pid[$1]}/status" 2>/dev/null
+	[ -n "${machine_pid[$1]:-}" ] && grep -q '^State:[[:space:]]*[RSDTtI]' "/proc/${machine_pid[$1]}/status" 2>/dev/null
 }
 
 # machine_wait NAME REGEX SECONDS: until the screen shows it.
