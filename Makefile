@@ -48,7 +48,9 @@ $(PROGS:%=$B/bin/%): $B/bin/%: $$(call objects,$$($$*_MAIN)) $$(call libraries,$
 	$(Q)$(CC) $(ALL_LDFLAGS) $($*_LDFLAGS) -o $@ $^ $($*_LDLIBS)
 
 help:
-	@echo 'make run            a stock Debian guest in the worker, in the lab, its console here'
+	@echo 'make run            the appliance: built, installed on a disk image, booted, its console here'
+	@echo 'make iso            its ISO: build/image/freehold.iso'
+	@echo 'make guest          a stock Debian guest in the worker, without the appliance, its console here'
 	@echo 'make test           everything below, as continuous integration runs it; P="units lab" for some parts'
 	@echo 'make check [T=x]    unit tests (SAN=address,undefined: with sanitizers; CC=clang B=build-clang)'
 	@echo 'make lab [T=x]      real guests under emulation; lab-long, lab-intel: the longer suites'

@@ -13,13 +13,13 @@ iso:
 $B/image/freehold.iso:
 	@COMPRESSION=$(or $(COMPRESSION),3) image/build.sh $B/image
 
-# The appliance in an emulator, its console on this terminal.
-image-run: $B/image/freehold.iso $B/lab/images
-	@$(MAKE) -s $B/bin/fh-install
+# The appliance, installed on a disk image, in an emulator, its console on this terminal.
+run: deps
+	@$(MAKE) -s $B/image/freehold.iso $B/lab/images $B/bin/fh-install
 	@image/run.sh $B/image $B/bin/fh-install $B/lab/guest-cloud-6.12.cpio
 
 # Installs from the ISO under emulation, on BIOS and on UEFI: make image-lab, make image-lab T=silent_bios.
 image-lab: $B/image/freehold.iso
 	@ISO=$B/image/freehold.iso tests/lab/install.sh $(T)
 
-.PHONY: iso image-programs image-run image-lab
+.PHONY: iso image-programs run image-lab

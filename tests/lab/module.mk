@@ -50,12 +50,12 @@ lab lab-long: $(if $(LAB_ISO),$B/image/freehold.iso $B/bin/fhsh)
 lab lab-long lab-intel: lab-image $(LAB_PROGS) $(HOSTILE)
 	BUILD=$B tests/lab/run.sh suite $@ $(T)
 
-# A guest with its console on this terminal.
-run: deps
+# A guest with its console on this terminal, without the appliance.
+guest: deps
 	@$(MAKE) -s lab-image $(LAB_PROGS)
 	@BUILD=$B tests/lab/run.sh run
 
 deps:
 	@./packages.sh install packages.txt
 
-.PHONY: lab-image lab lab-long lab-intel run deps
+.PHONY: lab-image lab lab-long lab-intel guest deps

@@ -3,7 +3,7 @@
 #
 #   run.sh suite lab [NAME...]       the scenarios of scenarios.txt of that suite (make lab, make lab T=NAME)
 #   run.sh shell 'commands'          one L1, the shell commands in it, its output and exit status
-#   run.sh run                       a guest with its console on this terminal (make run)
+#   run.sh run                       a guest with its console on this terminal (make guest)
 #
 # To try a program by hand: it is in L1's PATH if it is in build/bin (fh-worker, fh-lab) or named in LAB_FILES:
 #
