@@ -117,7 +117,7 @@ fingerprint_of(X509 *cert, char out[RPC_FINGERPRINT_SIZE])
 	if (!cert || !X509_digest(cert, EVP_sha256(), hash, &len) || len != sizeof(hash))
 		return false;
 	for (size_t i = 0; i < sizeof(hash); i++)
-		snprintf(out + 3 * i, 4, i + 1 < sizeof(hash) ? "%02X:" : "%02x", hash[i]);
+		snprintf(out + 3 * i, 4, i + 1 < sizeof(hash) ? "%02X:" : "%02X", hash[i]);
 	return true;
 }
 
