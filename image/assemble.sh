@@ -245,12 +245,6 @@ iso() {
 		-e --interval:appended_partition_2:all:: -no-emul-boot $medium 2>/build/xorriso.log || die "xorriso: $(tail -n 20 /build/xorriso.log)"
 }
 
-# Name and version of every package that the image is made of.
-packages() {
-	awk -v RS= '{ n = v = ""; k = split($0, l, "\n"); for (i = 1; i <= k; i++) { if (l[i] ~ /^Package: /) n = substr(l[i], 10); if (l[i] ~ /^Version: /) v = substr(l[i], 10) } print n, v }' \
-		/parts/var/lib/dpkg/status 2>/dev/null | sort
-}
-
 sizes() {
 	local f
 	for f in /out/freehold.iso /out/root.squashfs /out/initrd $medium/boot/vmlinuz /build/efi.img; do
@@ -267,6 +261,6 @@ busybox
 root_tree
 initramfs
 iso
-packages >/out/packages.txt
+cp /parts/packages /out/packages.txt # name and version of every package that parts of the image are of
 cp -a $medium/. /out/medium/ 2>/dev/null || { rm -rf /out/medium && mkdir /out/medium && cp -a $medium/. /out/medium/; }
 sizes | tee /out/sizes.txt

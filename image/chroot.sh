@@ -59,7 +59,12 @@ build)
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
 		--customize-hook='cd "$1/usr/src" && APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -q source --download-only busybox'
 	;;
-parts) make_tree parts "$top/rootfs/packages.txt" --variant=extract ;;
+parts)
+	# What was unpacked, with versions: /packages in the tree.
+	# shellcheck disable=SC2016
+	make_tree parts "$top/rootfs/packages.txt" --variant=extract \
+		--extract-hook='for d in "$1"/var/cache/apt/archives/*.deb; do dpkg-deb -W --showformat "\${Package} \${Version}\n" "$d"; done | sort >"$1/packages"'
+	;;
 *) die "usage: chroot.sh build | parts" ;;
 esac
 echo "$tree"
