@@ -187,7 +187,7 @@ load_both(const char *key_path, const char *cert_path, char fingerprint[FINGERPR
 		  X509_digest(cert, EVP_sha256(), digest, &len) && len == 32;
 
 	for (unsigned i = 0; ok && i < len; i++)
-		snprintf(fingerprint + (size_t)i * 3, 4, "%02x%s", digest[i], i + 1 < len ? ":" : "");
+		snprintf(fingerprint + (size_t)i * 3, 4, "%02X%s", digest[i], i + 1 < len ? ":" : "");
 	X509_free(cert);
 	EVP_PKEY_free(key);
 	return ok;
