@@ -167,7 +167,7 @@ static int
 give_password(void *ctx, const char *user, const char *host, char *out, size_t size)
 {
 	assert_string_equal(user, "anna");
-	assert_string_equal(host, "localhost");
+	assert_string_equal(host, "127.0.0.1");
 	s.asked_password++;
 	snprintf(out, size, "%s", (const char *)ctx);
 	return 0;
@@ -177,7 +177,7 @@ static bool
 give_pin(void *ctx, const char *host, const char *fingerprint)
 {
 	(void)ctx;
-	assert_string_equal(host, "localhost");
+	assert_string_equal(host, "127.0.0.1");
 	assert_int_equal(strlen(fingerprint), RPC_FINGERPRINT_SIZE - 1);
 	s.asked_pin++;
 	return s.accept_pin;
@@ -196,7 +196,7 @@ open_as(struct rpc_client **c, const char *password, const char *token)
 		.timeout_ms = 15000 };
 
 	s.asked_password = s.asked_pin = 0;
-	return rpc_open(c, "localhost", &o, &s.e);
+	return rpc_open(c, "127.0.0.1", &o, &s.e);
 }
 
 static int
