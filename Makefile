@@ -56,6 +56,7 @@ help:
 	@echo 'make lab [T=x]      real guests under emulation; lab-long, lab-intel: the longer suites'
 	@echo 'make fuzz [T= S=]   fuzz targets; S= seconds each'
 	@echo 'make crash [T=]     cuts and failures at every point'
+	@echo 'make interop [T=]   disk images: what we write, others read, and back'
 	@echo 'make bench [T=]     beside QEMU, in counted instructions'
 	@echo 'make lint           clang-format, clang-tidy, cppcheck'
 	@echo 'make deps           installs the packages of packages.txt (NO_DEPS=1: only says what is missing)'

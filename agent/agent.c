@@ -25,11 +25,13 @@
 #include "agent/tokens.h"
 #include "agent/uploads.h"
 #include "agent/users.h"
+#include "agent/watch.h"
 #include "lib/file.h"
 
-enum { PATH_SIZE = 256, HOUSEKEEPING_MS = 3600 * 1000 };
+enum { PATH_SIZE = 256, HOUSEKEEPING_MS = 3600 * 1000, LOOK_MS = 900 };
 
-/* The caretaker: what the parts do not do by themselves. */
+/* The caretaker: what the parts do not do by themselves. While rights can be lost it looks about once a
+ * second: they also go with time, and with files that somebody edits. */
 struct caretaker {
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -62,6 +64,27 @@ rest(struct caretaker *k, int ms)
 	return !stop;
 }
 
+static bool
+may_stream(void *arg, struct stream_rights *r)
+{
+	return login_holds(arg, &r->who, r->role, r->path);
+}
+
+/* Whether there is anything left to lose. */
+static bool
+look(struct agent *a)
+{
+	bool watched = watch_look(a->watch);
+
+	return tickets_look(a->tickets, may_stream, a) || watched;
+}
+
+void
+agent_rights_changed(struct agent *a)
+{
+	look(a);
+}
+
 static void *
 take_care(void *arg)
 {
@@ -71,6 +94,8 @@ take_care(void *arg)
 	do {
 		ms = tickets_expire(a->tickets);
 		requests_expire(a->requests);
+		if (look(a))
+			ms = LOOK_MS;
 	} while (rest(a->caretaker, ms < 0 ? HOUSEKEEPING_MS : ms));
 	return NULL;
 }
@@ -114,18 +139,29 @@ stop_caretaker(struct agent *a)
 	a->caretaker = NULL;
 }
 
-int
-ticket_new(struct agent *a, const struct identity *who, int fd, char ticket[TICKET_SIZE], struct err *e)
+void
+agent_rights_given(struct agent *a)
 {
+	struct caretaker *k = a->caretaker;
+
+	if (!k)
+		return;
+	pthread_mutex_lock(&k->lock);
+	k->poked = true;
+	pthread_cond_signal(&k->wake);
+	pthread_mutex_unlock(&k->lock);
+}
+
+int
+ticket_new(const struct call *c, int fd, char ticket[TICKET_SIZE], struct err *e)
+{
+	struct stream_rights r = { .who = *c->who, .role = c->method->role };
+
 	if (fd < 0)
 		return err_set(e, EBADF, "there is nothing to give a ticket for");
-	tickets_add(a->tickets, who, fd, ticket);
-	if (a->caretaker) {
-		pthread_mutex_lock(&a->caretaker->lock);
-		a->caretaker->poked = true;
-		pthread_cond_signal(&a->caretaker->wake);
-		pthread_mutex_unlock(&a->caretaker->lock);
-	}
+	snprintf(r.path, sizeof(r.path), "%s", c->path);
+	tickets_add(c->agent->tickets, &r, fd, ticket);
+	agent_rights_given(c->agent);
 	return 0;
 }
 
@@ -167,9 +203,10 @@ start_memory(struct agent *a, struct err *e)
 {
 	a->events = events_new(a->o.ring);
 	a->tickets = tickets_new();
+	a->watch = watch_new();
 	a->login = login_new();
 	a->pool = pool_new();
-	if (!a->events || !a->tickets || !a->login || !a->pool)
+	if (!a->events || !a->tickets || !a->watch || !a->login || !a->pool)
 		return err_set(e, ENOMEM, "out of memory or threads");
 	return start_caretaker(a, e);
 }
@@ -252,6 +289,7 @@ agent_stop(struct agent *a)
 	users_free(a->users);
 	tokens_free(a->tokens);
 	tickets_free(a->tickets);
+	watch_free(a->watch);
 	events_free(a->events);
 	requests_free(a->requests);
 	audit_free(a->audit);

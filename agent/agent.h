@@ -16,13 +16,14 @@
 
 /* Where things are; absolute, without a slash at the end. Tests use a temporary tree. */
 struct agent_options {
-	const char *data;  /* /data: machines, images, system, log */
-	const char *run;   /* /run/freehold: sockets */
-	const char *etc;   /* /etc: passwd, shadow, group */
-	uint16_t port;     /* of the network carriers; 0: the kernel picks one */
-	bool remote;       /* open the port at start, whatever the host's settings say */
-	unsigned ring;     /* events kept for replay; 0: 4096 */
-	unsigned job_keep; /* finished jobs kept; 0: 200 */
+	const char *data;      /* /data: machines, images, system, log */
+	const char *run;       /* /run/freehold: sockets */
+	const char *etc;       /* /etc: passwd, shadow, group */
+	uint16_t port;         /* of the network carriers; 0: the kernel picks one */
+	bool remote;           /* open the port at start, whatever the host's settings say */
+	const char *disk_tool; /* the program fh-disk; NULL: the one beside our own */
+	unsigned ring;         /* events kept for replay; 0: 4096 */
+	unsigned job_keep;     /* finished jobs kept; 0: 200 */
 };
 
 struct agent {
@@ -32,6 +33,7 @@ struct agent {
 	struct jobs *jobs;
 	struct requests *requests;
 	struct tickets *tickets;
+	struct watch *watch; /* NULL in some tests: nobody looks */
 	struct users *users;
 	struct tokens *tokens; /* API tokens and sessions */
 	struct login *login;
@@ -75,11 +77,18 @@ void event_publish(struct agent *a, const char *type, json_t *data);
 
 /*
  * A stream: whoever shows the ticket within 30 s, as the same user, gets the other end of fd (a
- * connected stream socket or pty), bytes both ways. Takes fd in every case. Returns 0 or -errno.
+ * connected stream socket or pty), bytes both ways. Ticket and stream end when the caller loses the role that
+ * c needed where c touched something. Takes fd in every case. Returns 0 or -errno.
  */
-struct identity;
+struct call;
 enum { TICKET_SIZE = 44 }; /* 43 characters of base64url and a NUL */
-int ticket_new(struct agent *a, const struct identity *who, int fd, char ticket[TICKET_SIZE], struct err *e);
+int ticket_new(const struct call *c, int fd, char ticket[TICKET_SIZE], struct err *e);
+
+/* Somebody may have lost rights: what was held by them is cut before this returns. Any thread, no lock held.
+ */
+void agent_rights_changed(struct agent *a);
+/* There is somebody or something new that can lose rights. Any thread. */
+void agent_rights_given(struct agent *a);
 
 /*
  * Opens (true) or closes the network carriers; connections are ended when it closes. Idempotent; any

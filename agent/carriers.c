@@ -14,14 +14,25 @@
 #include "agent/login.h"
 #include "agent/tickets.h"
 #include "agent/tls.h"
+#include "agent/watch.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/transport_server.h"
 
 enum { PATH_SIZE = 256 };
 
+/* A stream that is open, and what it takes to keep it so. */
+struct stream {
+	struct watched watched;
+	struct stream *next;
+	struct agent *agent;
+	struct link *link;
+	struct stream_rights rights;
+};
+
 struct carriers {
 	struct transport *transport;
+	struct stream *streams; /* on the transport's thread only */
 	char fingerprint[FINGERPRINT_SIZE];
 	pthread_mutex_t lock; /* one opens or closes at a time */
 	uint16_t port;        /* in use; 0: closed */
@@ -121,11 +132,63 @@ fault_text(const struct fault *f)
 	return text;
 }
 
+/* Under the lock of the watch; the link is there until watch_drop has returned. */
+static bool
+look(struct watched *w)
+{
+	struct stream *s = (struct stream *)(void *)w;
+	struct stream_rights *r = &s->rights;
+
+	if (login_holds(s->agent, &r->who, r->role, r->path))
+		return login_can_lose(&r->who);
+	link_close(s->link);
+	return false;
+}
+
+static void
+on_stream_closed(void *ctx, struct link *l)
+{
+	struct agent *a = ctx;
+
+	for (struct stream **at = &a->carriers->streams; *at; at = &(*at)->next)
+		if ((*at)->link == l) {
+			struct stream *s = *at;
+
+			*at = s->next;
+			watch_drop(a->watch, &s->watched);
+			free(s);
+			return;
+		}
+}
+
+/* Watched first: rights that go after the look are seen by the next one. */
+static int
+stream_new(struct agent *a, struct link *l, const struct stream_rights *r, struct fault *f)
+{
+	struct stream *s = calloc(1, sizeof(*s));
+	struct stream_rights now = *r;
+
+	if (!s)
+		return fault_set(f, FAULT_INTERNAL, NULL, NULL, "out of memory");
+	*s = (struct stream){
+		.watched.look = look, .next = a->carriers->streams, .agent = a, .link = l, .rights = *r
+	};
+	a->carriers->streams = s;
+	watch_add(a->watch, &s->watched);
+	agent_rights_given(a);
+	if (login_holds(a, &now.who, now.role, now.path))
+		return 0;
+	on_stream_closed(a, l);
+	return fault_set(f, FAULT_FORBIDDEN, NULL, "Log in and ask for a new ticket.",
+	    "what the ticket was given for is not allowed any more");
+}
+
 /* Checking a password takes too long for this thread: on a stream only tokens count, and addresses. */
 static int
 on_stream(void *ctx, const char *ticket, const struct link_peer *peer, char **refusal)
 {
 	struct agent *a = ctx;
+	struct stream_rights rights = { 0 };
 	struct identity who;
 	struct fault f = { 0 };
 	int fd = -1, rc = 0;
@@ -134,7 +197,11 @@ on_stream(void *ctx, const char *ticket, const struct link_peer *peer, char **re
 	if (peer->authorization && strncmp(peer->authorization, "Bearer ", 7) == 0)
 		rc = login_token(a, peer->authorization + 7, &who, &f);
 	if (rc == 0)
-		fd = tickets_take(a->tickets, ticket, &who, &f);
+		fd = tickets_take(a->tickets, ticket, &who, &rights, &f);
+	if (fd >= 0 && stream_new(a, peer->link, &rights, &f) < 0) {
+		close(fd);
+		fd = -1;
+	}
 	if (fd < 0)
 		*refusal = fault_text(&f);
 	return fd;
@@ -154,7 +221,7 @@ on_complaint(int status, const char *sentence)
 }
 
 static const struct transport_ops ops = { on_open, on_message, on_oversized, on_ended, on_closed, on_stream,
-	on_complaint };
+	on_complaint, on_stream_closed };
 
 static void
 host_name(char *out, size_t size)

@@ -15,6 +15,7 @@
 #include "agent/events.h"
 #include "agent/login.h"
 #include "agent/pool.h"
+#include "agent/watch.h"
 #include "lib/err.h"
 #include "lib/text.h"
 
@@ -40,6 +41,7 @@ struct client {
 	unsigned calls, waits;
 	bool ended; /* it sends no more: close after the last answer */
 	struct subscriber subscriber;
+	struct watched watched;
 };
 
 /* A message on its way: a request, or a batch of them. */
@@ -50,6 +52,34 @@ struct message {
 	enum lane lane;
 	unsigned count;
 };
+
+/* Who is asking, as of now. One who is nobody any more, having lost the log-in, is let go as soon as its
+ * calls are answered. With c->lock. */
+static void
+renew(struct client *c)
+{
+	bool was = c->who.user[0] != '\0';
+
+	login_renew(c->agent, &c->who);
+	if (!was || c->who.user[0])
+		return;
+	c->ended = true;
+	if (c->calls == 0 && c->link)
+		c->ops->close(c->link);
+}
+
+static bool
+look(struct watched *w)
+{
+	struct client *c = (struct client *)(void *)((char *)w - offsetof(struct client, watched));
+	bool can_lose;
+
+	pthread_mutex_lock(&c->lock);
+	renew(c);
+	can_lose = login_can_lose(&c->who);
+	pthread_mutex_unlock(&c->lock);
+	return can_lose;
+}
 
 struct client *
 client_new(struct agent *a, const struct client_ops *ops, void *link, const struct identity *who,
@@ -70,6 +100,12 @@ client_new(struct agent *a, const struct client_ops *ops, void *link, const stru
 		text_copy(c->authorization, sizeof(c->authorization), "too long");
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->login_lock, NULL);
+	c->watched.look = look;
+	if (!ops->streams) /* over with its answer */
+		return c;
+	watch_add(a->watch, &c->watched);
+	if (login_can_lose(who))
+		agent_rights_given(a);
 	return c;
 }
 
@@ -88,6 +124,7 @@ put(struct client *c)
 void
 client_gone(struct client *c)
 {
+	watch_drop(c->agent->watch, &c->watched);
 	events_unsubscribe(c->agent->events, &c->subscriber);
 	pthread_mutex_lock(&c->lock);
 	c->link = NULL;
@@ -111,6 +148,7 @@ client_set_identity(struct client *c, const struct identity *who)
 	if (who->user[0] && c->link)
 		c->ops->trust(c->link);
 	pthread_mutex_unlock(&c->lock);
+	agent_rights_given(c->agent);
 }
 
 static void
@@ -249,24 +287,10 @@ log_in(struct client *c, struct fault *f)
 			explicit_bzero(c->authorization, sizeof(c->authorization));
 		}
 		pthread_mutex_unlock(&c->lock);
+		agent_rights_given(c->agent);
 	}
 	pthread_mutex_unlock(&c->login_lock);
 	return rc;
-}
-
-/* Who is asking, as of now. */
-static void
-current_identity(struct client *c, struct identity *who)
-{
-	uint64_t stamp;
-	char user[USER_SIZE];
-
-	client_identity(c, who);
-	stamp = who->stamp;
-	text_copy(user, sizeof(user), who->user);
-	login_renew(c->agent, who);
-	if (who->stamp != stamp || strcmp(who->user, user) != 0)
-		client_set_identity(c, who);
 }
 
 static const char *
@@ -311,7 +335,10 @@ carry_out(struct client *c, const json_t *doc, enum fault_code *code)
 		*code = f.code;
 		return fault_answer(json_is_object(doc) ? id : NULL, &f);
 	}
-	current_identity(c, who);
+	pthread_mutex_lock(&c->lock);
+	renew(c);
+	*who = c->who;
+	pthread_mutex_unlock(&c->lock);
 	answer = dispatch_call(c->agent, c, who, json_string_value(json_object_get(doc, "method")),
 	    json_object_get(doc, "params"), code);
 	free(who);
@@ -355,21 +382,53 @@ run_single(struct client *c, const json_t *doc)
 		send_text(c, calloc(1, 1), 0, HTTP_NO_CONTENT);
 }
 
+static void too_busy(struct client *c, json_t *id);
+static enum lane lane_of(struct client *c, const json_t *doc);
+
+/* The password is right: what follows must not keep others from having theirs checked. 1: it goes on
+ * elsewhere, and m is not ours any more; 0: it goes on here; negative: there is no room, and the client has
+ * been told. */
+static int
+change_lane(struct client *c, struct message *m)
+{
+	enum lane lane = lane_of(c, m->doc);
+	bool room;
+
+	if (m->lane != LANE_LOGIN || lane == LANE_LOGIN)
+		return 0;
+	pthread_mutex_lock(&c->lock);
+	room = lane != LANE_WAIT || c->waits < CLIENT_WAITS;
+	if (room) {
+		c->waits += lane == LANE_WAIT;
+		m->lane = lane;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (room && pool_submit(c->agent->pool, lane, &m->task))
+		return 1;
+	too_busy(c, json_object_get(m->doc, "id"));
+	return -1;
+}
+
 static void
 run_message(struct task *t)
 {
 	struct message *m = (struct message *)(void *)t;
 	struct client *c = m->client;
 	struct fault f = { 0 };
+	int rc = log_in(c, &f);
 
-	if (log_in(c, &f) < 0) {
+	if (rc < 0) {
 		refuse(c, json_object_get(m->doc, "id"), &f);
 		close_link(c);
-	} else if (json_is_array(m->doc)) {
-		run_batch(c, m->doc);
 	} else {
-		run_single(c, m->doc);
+		rc = change_lane(c, m);
 	}
+	if (rc > 0)
+		return;
+	if (rc == 0 && json_is_array(m->doc))
+		run_batch(c, m->doc);
+	else if (rc == 0)
+		run_single(c, m->doc);
 	pthread_mutex_lock(&c->lock);
 	c->calls -= m->count;
 	c->waits -= m->lane == LANE_WAIT;
@@ -559,7 +618,7 @@ may_see(struct subscriber *s, const char *path)
 	bool may;
 
 	pthread_mutex_lock(&c->lock);
-	login_renew(c->agent, &c->who); /* it may have lost the right since it subscribed */
+	renew(c); /* it may have lost the right since it subscribed */
 	may = identity_role(&c->who, path) >= ROLE_VIEWER;
 	pthread_mutex_unlock(&c->lock);
 	return may;

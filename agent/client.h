@@ -4,7 +4,9 @@
  *
  * A carrier hands in whole messages on its own thread and never waits; calls run on the pool, and their
  * answers go back through the carrier's ops, on any thread. At most CLIENT_CALLS are in flight (four
- * before log-in). What is no JSON gets one error, and the connection is closed.
+ * before log-in). What is no JSON gets one error, and the connection is closed. Each call, and each event, is
+ * judged by what the client may do then; a connection whose log-in has gone (its user, token, session or
+ * password) is closed, except by session.logout.
  */
 #ifndef AGENT_CLIENT_H
 #define AGENT_CLIENT_H
@@ -14,7 +16,7 @@
 
 #include "agent/identity.h"
 
-enum { CLIENT_CALLS = 64, CLIENT_STRANGER_CALLS = 4, CLIENT_WAITS = 8, CLIENT_AUTHORIZATION = 512 };
+enum { CLIENT_CALLS = 64, CLIENT_STRANGER_CALLS = 4, CLIENT_WAITS = 16, CLIENT_AUTHORIZATION = 512 };
 
 /* What a carrier can do with a connection; thread-safe, never blocks, never calls back. */
 struct client_ops {

@@ -80,10 +80,21 @@ says_something(const json_t *v)
 	       !(json_is_array(v) && json_array_size(v) == 0);
 }
 
+/* What there is no value for by default, the defaults leave out of its range. */
+static bool
+is_default(const struct field *f, const json_t *v)
+{
+	json_int_t n = json_integer_value(v);
+
+	if (!v || f->required || !says_something(v))
+		return false;
+	return f->type != FIELD_UINT || (n >= 0 && (uint64_t)n >= f->min && (uint64_t)n <= f->max);
+}
+
 static json_t *
 param_of(const struct field *f, json_t *schema, json_t *fallback)
 {
-	if (!f->required && fallback && says_something(fallback))
+	if (is_default(f, fallback))
 		json_object_set(schema, "default", fallback);
 	return json_pack("{s:s, s:s, s:b, s:O}", "name", f->name, "description", f->help, "required",
 	    f->required, "schema", schema);
@@ -152,7 +163,7 @@ errors_of(const struct rpc_method *m)
 	add_errors(list, m->faults);
 	if (m->flags & METHOD_CHANGES)
 		add_errors(list, of_changes);
-	if (m->flags & METHOD_DESTRUCTIVE)
+	if (m->flags & METHOD_DESTRUCTIVE || m->destroys)
 		add_errors(list, of_destructive);
 	add_errors(list, general);
 	return list;
@@ -182,6 +193,8 @@ describe(const struct rpc_method *m)
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		if (m->flags & flags[i].flag)
 			json_object_set_new(doc, flags[i].name, json_true());
+	if (m->destroys)
+		json_object_set_new(doc, "x-destroys", json_string(m->destroys));
 	if ((m->flags & METHOD_JOB) && m->result)
 		json_object_set_new(doc, "x-job-result", schema_describe(m->result));
 	return doc;
@@ -249,7 +262,7 @@ print_fields(FILE *out, const struct field *table, const json_t *fallback, bool 
 {
 	for (const struct field *f = table; f && f->type != FIELD_END; f++) {
 		json_t *v = json_object_get(fallback, f->name);
-		char *text = v && !f->required && says_something(v) ? json_dumps(v, JSON_ENCODE_ANY) : NULL;
+		char *text = is_default(f, v) ? json_dumps(v, JSON_ENCODE_ANY) : NULL;
 
 		fprintf(out, "%*s- `%s` (", (int)depth * 2, "", f->name);
 		print_type(out, f);
@@ -291,6 +304,8 @@ print_facts(FILE *out, const struct rpc_method *m)
 	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
 		if (m->flags & facts[i].flag)
 			fprintf(out, "; %s", facts[i].words);
+	if (m->destroys)
+		fprintf(out, "; needs `_.confirm` with `%s`", m->destroys);
 	fputs(".\n\n", out);
 }
 
@@ -373,7 +388,12 @@ static const char introduction[] =
     "the local socket\n"
     "the line `{\"stream\":\"TICKET\"}`; after the answer `{\"result\":{}}` the connection is the stream. A "
     "ticket is good once, for\n"
-    "30 seconds, for the user who asked for it (without credentials: from the same address).\n"
+    "30 seconds, for the user who asked for it (without credentials: from the same address); one that\n"
+    "is refused gets HTTP status 403 with the error, or a line with it. Tickets, "
+    "streams and\n"
+    "connections end with the user, the token, session or password that they were opened with; tickets and "
+    "streams also\n"
+    "with the role that they take.\n"
     "\n"
     "Roles: Viewer, Operator, Administrator, each with all that the former may; at `/` by the groups "
     "`viewers`, `operators`,\n"

@@ -16,8 +16,10 @@
 #include "agent/audit.h"
 #include "agent/identity.h"
 #include "agent/jobs.h"
+#include "agent/login.h"
 #include "agent/requests.h"
 #include "agent/secret.h"
+#include "lib/guid.h"
 #include "lib/log.h"
 
 enum { WOULD_MAX = 64 };
@@ -75,6 +77,13 @@ resolve_path(struct agent *a, const struct rpc_method *m, const json_t *params, 
 		return;
 	}
 	memcpy(param, open + 1, (size_t)(close - open) - 1);
+	if (close[-1] == '?') {
+		param[close - open - 2] = '\0';
+		if (!json_object_get(params, param)) {
+			snprintf(out, PATH_TEXT_SIZE, "/");
+			return;
+		}
+	}
 	value = json_string_value(json_object_get(params, param));
 	if (!value || strchr(value, '/'))
 		value = "?";
@@ -191,6 +200,13 @@ read_params(struct passage *p, struct fault *f)
 	return 0;
 }
 
+static bool
+destroys(const struct passage *p)
+{
+	return (p->m->flags & METHOD_DESTRUCTIVE) ||
+	       (p->m->destroys && json_is_true(json_object_get(p->call.params, p->m->destroys)));
+}
+
 static int
 check(struct passage *p, json_t *params, struct fault *f)
 {
@@ -205,7 +221,8 @@ check(struct passage *p, json_t *params, struct fault *f)
 		rc = read_params(p, f);
 	if (rc == 0)
 		rc = dispatch_may(p->call.agent, p->call.who, p->m, p->call.params, p->path, f);
-	if (rc == 0 && (p->m->flags & METHOD_DESTRUCTIVE) && !p->extras.dry_run && !p->extras.confirm)
+	p->call.path = p->path;
+	if (rc == 0 && destroys(p) && !p->extras.dry_run && !p->extras.confirm)
 		rc = fault_set(f, FAULT_CONFIRM_NEEDED, "_.confirm", "Send \"_\":{\"confirm\":true} with it.",
 		    "%s destroys something for good and has to be confirmed", p->m->name);
 	return rc;
@@ -248,12 +265,34 @@ complete(struct passage *p, json_t *result)
 	}
 }
 
+/* The GUID in "/vm/GUID", or NULL: the path of something else, or of no machine that there is. */
+static const char *
+guid_in(const char *path)
+{
+	uint8_t id[GUID_BYTES];
+
+	return strncmp(path, "/vm/", 4) == 0 && guid_parse(path + 4, id) ? path + 4 : NULL;
+}
+
+/* What a job gets: whatever the machine is called when its turn comes, it is this one. A new reference. */
+static json_t *
+job_params(const struct passage *p)
+{
+	const char *guid = strstr(p->m->path, "{vm") ? guid_in(p->path) : NULL;
+	json_t *params = json_copy(p->call.params);
+
+	if (params && guid)
+		json_object_set_new(params, "vm", json_string(guid));
+	return params;
+}
+
 /* First as a dry run, so that a mistake is answered at once; then the job has it. */
 static int
 start_job(struct passage *p, json_t **result, struct fault *f)
 {
 	bool dry_run = p->call.dry_run, would;
 	char id[JOB_ID_SIZE];
+	json_t *params;
 	int rc;
 
 	p->call.dry_run = true;
@@ -262,7 +301,10 @@ start_job(struct passage *p, json_t **result, struct fault *f)
 	if (rc < 0 || dry_run)
 		return rc;
 	would = json_array_size(p->call.would) > 0;
-	rc = jobs_start(p->call.agent->jobs, p->m, p->call.params, p->call.who, p->path, id, f);
+	params = job_params(p);
+	rc = params ? jobs_start(p->call.agent->jobs, p->m, params, p->call.who, p->path, id, f)
+		    : fault_set(f, FAULT_INTERNAL, NULL, NULL, "out of memory");
+	json_decref(params);
 	if (rc < 0)
 		return rc;
 	json_decref(*result);
@@ -435,16 +477,30 @@ dispatch_call(struct agent *a, struct client *client, const struct identity *who
 	return answer;
 }
 
+/* It may have waited long for its turn. */
+static int
+check_job(struct passage *p, struct fault *f)
+{
+	if (login_still_may(p->call.agent, p->call.who, p->m->role, p->path))
+		return 0;
+	return fault_set(f, FAULT_FORBIDDEN, NULL, NULL,
+	    "%s: %s, who has started it, may not do that any more", p->m->name, p->call.who->user);
+}
+
 int
 dispatch_job(struct agent *a, const struct rpc_method *m, json_t *params, const struct identity *who,
-    struct job *job, json_t **answer, struct fault *f)
+    const char *path, struct job *job, json_t **answer, struct fault *f)
 {
 	struct passage p = { .call = { .agent = a, .who = who, .method = m, .job = job }, .m = m };
 	int rc;
 
 	snprintf(p.name, sizeof(p.name), "%s", m->name);
+	snprintf(p.path, sizeof(p.path), "%s", path);
+	p.call.path = p.path;
 	p.call.params = json_incref(params);
-	rc = read_params(&p, f);
+	rc = check_job(&p, f);
+	if (rc == 0)
+		rc = read_params(&p, f);
 	if (rc == 0) {
 		json_t *result = NULL;
 
@@ -492,6 +548,14 @@ bool
 call_has(const struct call *c, const char *param)
 {
 	return json_object_get(c->params, param) != NULL;
+}
+
+const char *
+call_machine(const struct call *c, const char *name)
+{
+	const char *guid = guid_in(c->path);
+
+	return guid ? guid : name;
 }
 
 bool

@@ -20,9 +20,10 @@ const struct rpc_method *dispatch_find(const char *name);
  */
 json_t *dispatch_call(struct agent *a, struct client *client, const struct identity *who, const char *method,
     json_t *params, enum fault_code *code);
-/* A job's turn; on its thread. 0 with *answer {"result":...}, or negative with *f. */
+/* A job's turn; on its thread. path: what it touches. 0 with *answer {"result":...}, or negative with *f,
+ * also when the user may not any more. */
 int dispatch_job(struct agent *a, const struct rpc_method *m, json_t *params, const struct identity *who,
-    struct job *job, json_t **answer, struct fault *f);
+    const char *path, struct job *job, json_t **answer, struct fault *f);
 /*
  * Whether who may call m with these parameters: 0, or FAULT_NOT_LOGGED_IN or FAULT_FORBIDDEN with the reason.
  * path (of PATH_TEXT_SIZE) is what the call touches.

@@ -83,6 +83,15 @@ static const struct fault_row {
 	    "A machine's settings name the file, or another upload writes it." },
 	{ FAULT_UPLOAD_WRONG_SIZE, "UPLOAD_WRONG_SIZE",
 	    "Fewer or more bytes came than were announced; nothing was kept." },
+	{ FAULT_DISK_NOT_FOUND, "DISK_NOT_FOUND", "The machine has no such disk or drive at that place." },
+	{ FAULT_DISK_EXISTS, "DISK_EXISTS",
+	    "There is a disk or drive at that place, or a file of that name." },
+	{ FAULT_DISK_IN_USE, "DISK_IN_USE",
+	    "A machine that runs, or the host itself, has the file or device." },
+	{ FAULT_DISK_LOCKED, "DISK_LOCKED", "The guest has locked its DVD drive." },
+	{ FAULT_GUEST_NO_CONTACT, "GUEST_NO_CONTACT",
+	    "The guest has no driver that could do it, or the integration component is off." },
+	{ FAULT_GUEST_REFUSED, "GUEST_REFUSED", "The guest was asked, and refused or did not answer." },
 };
 
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };

@@ -88,6 +88,12 @@ enum fault_code {
 	FAULT_FILE_EXISTS = 1419,
 	FAULT_FILE_IN_USE = 1420,       /* by a machine's settings, or another upload */
 	FAULT_UPLOAD_WRONG_SIZE = 1421, /* fewer or more bytes came than were announced */
+	FAULT_DISK_NOT_FOUND = 1422,
+	FAULT_DISK_EXISTS = 1423,
+	FAULT_DISK_IN_USE = 1424, /* by a machine that runs, or by the host */
+	FAULT_DISK_LOCKED = 1425, /* the guest has locked the drive */
+	FAULT_GUEST_NO_CONTACT = 1426,
+	FAULT_GUEST_REFUSED = 1427,
 };
 
 enum { FAULT_PATH_SIZE = 96, FAULT_HINT_SIZE = 160, FAULT_LOG_ID_SIZE = 20 };

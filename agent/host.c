@@ -368,7 +368,7 @@ host_go(struct host_state *h, enum host_power what)
  * ------------------------------------------------------------------------------------------------- */
 
 int
-host_open(struct host_state **out, struct agent *a, const struct host_ops *ops,
+host_state_new(struct host_state **out, struct agent *a, const struct host_ops *ops,
     int (*remote)(struct agent *a, bool on, struct err *e), bool (*remote_is_on)(struct agent *a),
     struct err *e)
 {
@@ -410,7 +410,7 @@ host_close(struct host_state *h)
 int
 agent_host_start(struct agent *a, struct err *e)
 {
-	return host_open(&a->host, a, &host_linux, carriers_remote, carriers_remote_is_on, e);
+	return host_state_new(&a->host, a, &host_linux, carriers_remote, carriers_remote_is_on, e);
 }
 
 void

@@ -37,7 +37,7 @@ struct host_state {
 };
 
 /* Reads host.json (a broken one is put aside as host.json.bad) and applies it; what fails is logged. */
-int host_open(struct host_state **out, struct agent *a, const struct host_ops *ops,
+int host_state_new(struct host_state **out, struct agent *a, const struct host_ops *ops,
     int (*remote)(struct agent *a, bool on, struct err *e), bool (*remote_is_on)(struct agent *a),
     struct err *e);
 void host_close(struct host_state *h);

@@ -13,7 +13,7 @@ const char *const carrier_names[] = { "internal", "local", "https", "wss", NULL 
 void
 identity_none(struct identity *who, enum carrier carrier, const char *source)
 {
-	*who = (struct identity){ .carrier = carrier, .most = ROLE_ADMINISTRATOR };
+	*who = (struct identity){ .carrier = carrier, .uid = (uid_t)-1, .most = ROLE_ADMINISTRATOR };
 	snprintf(who->source, sizeof(who->source), "%s", source);
 }
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 #include "agent/method.h"
@@ -30,9 +31,11 @@ struct identity {
 	char session[65];         /* SHA-256 of the session used, "" if none */
 	char source[SOURCE_SIZE]; /* address of the peer; "pid 123" locally */
 	enum carrier carrier;
-	uint64_t stamp; /* of users and tokens when it was made: agent/login.h renews it */
-	time_t expires; /* of its token or session; 0: never */
-	enum role most; /* no grant counts for more: a token's role */
+	uint64_t stamp;    /* of users and tokens when it was made: agent/login.h renews it */
+	time_t expires;    /* of its token or session; 0: never */
+	uint64_t password; /* mark of the password it was opened with (agent/users.h); 0: with none */
+	uid_t uid;         /* of a local peer that was known by it; else -1 */
+	enum role most;    /* no grant counts for more: a token's role */
 	size_t grants;
 	struct grant grant[GRANTS_MAX];
 };

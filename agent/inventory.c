@@ -16,9 +16,13 @@
 #include "lib/file.h"
 #include "lib/guid.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 #define HALF_MADE    ".new-"
 #define HALF_DELETED ".deleted-"
+#define REMAINS      "vm.json.deleted" /* of a machine whose disks were left */
+
+enum { DISKS_SHOWN = 1000 };
 
 /* --- one machine -------------------------------------------------------------------------------------- */
 
@@ -106,30 +110,35 @@ static void
 read_config(const struct machines *ms, struct vm *vm)
 {
 	char path[PATH_MAX];
-	struct vm_config c;
+	struct vm_config *c;
 	struct err e = { 0 };
 	json_t *doc;
 	int rc = -1;
 
+	c = malloc(sizeof(*c));
+	if (!c) {
+		set_broken(vm, "", "out of memory");
+		return;
+	}
 	path_of(ms, vm->name, "vm.json", path);
 	look(ms, vm, &vm->mark);
 	doc = file_read_json(path, &e);
 	if (doc)
-		rc = vm_config_read(&c, doc, &e);
+		rc = vm_config_read(c, doc, &e);
 	if (rc < 0) {
 		const char *id = json_string_value(json_object_get(doc, "Id"));
 
 		set_broken(vm, path, e.msg);
 		if (id) /* by it a worker that runs is found again */
 			guid_parse(id, vm->config.id);
-		json_decref(doc);
-		return;
+	} else {
+		vm->misnamed = strcmp(c->name, vm->name) != 0;
+		memcpy(c->name, vm->name, sizeof(c->name)); /* the folder's name counts */
+		vm->config = *c;
+		vm->broken[0] = '\0';
 	}
 	json_decref(doc);
-	vm->misnamed = strcmp(c.name, vm->name) != 0;
-	memcpy(c.name, vm->name, sizeof(c.name)); /* the folder's name counts */
-	vm->config = c;
-	vm->broken[0] = '\0';
+	free(c);
 }
 
 /* Broken or mended, as far as it does not run. */
@@ -325,18 +334,22 @@ no_id(const uint8_t id[GUID_BYTES])
 static void
 read_again(struct machines *ms, struct vm *vm)
 {
-	struct vm_config was = vm->config;
+	struct vm_config *was = malloc(sizeof(*was));
 
+	if (!was)
+		return; /* next time */
+	*was = vm->config;
 	read_config(ms, vm);
-	if (!no_id(was.id) && memcmp(was.id, vm->config.id, sizeof(was.id)) != 0) {
-		vm->config = was;
+	if (!no_id(was->id) && memcmp(was->id, vm->config.id, sizeof(was->id)) != 0) {
+		vm->config = *was;
 		snprintf(vm->broken, sizeof(vm->broken), "vm.json: Id: a machine keeps its id");
-	} else if (no_id(was.id)) {
+	} else if (no_id(was->id)) {
 		check_id(ms, vm);
 	}
-	if (!vm->broken[0] && vm->config.revision <= was.revision)
-		vm->config.revision = was.revision + 1; /* whoever saw the one before is told */
+	if (!vm->broken[0] && vm->config.revision <= was->revision)
+		vm->config.revision = was->revision + 1; /* whoever saw the one before is told */
 	show_broken(vm);
+	free(was);
 }
 
 /* With both locks. */
@@ -383,6 +396,19 @@ load(struct machines *ms, const char *name, struct err *e)
 	return rc;
 }
 
+/* A folder in which only the disks of a deleted machine are. */
+static bool
+is_remains(const struct machines *ms, const char *name)
+{
+	char path[PATH_MAX];
+
+	path_of(ms, name, "vm.json", path);
+	if (access(path, F_OK) == 0)
+		return false;
+	path_of(ms, name, REMAINS, path);
+	return access(path, F_OK) == 0;
+}
+
 /* scandir sorts: which of two with the same id comes first does not depend on the file system. */
 static int
 load_entry(struct machines *ms, const char *name, struct err *e)
@@ -401,7 +427,7 @@ load_entry(struct machines *ms, const char *name, struct err *e)
 	if (vm_name_check(name, NULL) < 0)
 		return 0; /* lost+found is a name like any other, but has no vm.json */
 	path_of(ms, name, "vm.json", path);
-	if (strcmp(name, "lost+found") == 0 && access(path, F_OK) < 0)
+	if (access(path, F_OK) < 0 && (strcmp(name, "lost+found") == 0 || is_remains(ms, name)))
 		return 0;
 	return load(ms, name, e);
 }
@@ -474,9 +500,10 @@ prepare(const char *folder, const struct vm_config *c, struct err *e)
 	return rc;
 }
 
-/* By a machine, or by a folder that somebody put there. */
+/* By a machine, or by a folder that somebody put there; disks that a machine of that name has left are not in
+ * the way of a new one. */
 static int
-name_taken(const struct machines *ms, const char *name, struct err *e)
+name_taken(const struct machines *ms, const char *name, bool new, struct err *e)
 {
 	char path[PATH_MAX];
 	bool there;
@@ -485,7 +512,9 @@ name_taken(const struct machines *ms, const char *name, struct err *e)
 	if (there)
 		return err_set(e, EEXIST, "there is a machine '%s' already", name);
 	path_of(ms, name, NULL, path);
-	return access(path, F_OK) == 0 ? err_set(e, EEXIST, "there is a folder %s already", path) : 0;
+	return access(path, F_OK) == 0 && !(new &&is_remains(ms, name))
+		   ? err_set(e, EEXIST, "there is a folder %s already", path)
+		   : 0;
 }
 
 static int
@@ -496,7 +525,25 @@ taken(const struct machines *ms, const struct vm_config *c, struct err *e)
 	guid_format(c->id, guid);
 	if (by_id(ms, c->id))
 		return err_set(e, EEXIST, "there is a machine with the id %s already", guid);
-	return name_taken(ms, c->name, e);
+	return name_taken(ms, c->name, true, e);
+}
+
+/* The document alone moves, in one step: the disks stay where they are. */
+static int
+move_into_remains(struct machines *ms, const char *name, const char *folder, struct err *e)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+	int rc;
+
+	snprintf(from, sizeof(from), "%.*s/vm.json", PATH_MAX - 16, folder);
+	path_of(ms, name, "vm.json", to);
+	rc = file_rename(from, to, e);
+	if (rc < 0)
+		return rc;
+	path_of(ms, name, REMAINS, to);
+	unlink(to);
+	remove_tree(folder);
+	return 0;
 }
 
 /* With ms->lock. */
@@ -509,7 +556,9 @@ move_in(struct machines *ms, struct vm *vm, const char *folder, struct err *e)
 	path_of(ms, vm->name, NULL, path);
 	if (rc == 0)
 		rc = reserve(ms, e);
-	if (rc == 0 && renameat2(AT_FDCWD, folder, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
+	if (rc == 0 && is_remains(ms, vm->name))
+		rc = move_into_remains(ms, vm->name, folder, e);
+	else if (rc == 0 && renameat2(AT_FDCWD, folder, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
 		rc = err_sys(e, "%s", path);
 	if (rc == 0) {
 		insert(ms, vm_get(vm));
@@ -614,7 +663,7 @@ inventory_set(struct machines *ms, struct vm *vm, struct vm_config *c, int (*may
 	else if (may)
 		rc = may(vm, arg);
 	if (rc == 0 && strcmp(c->name, vm->name) != 0)
-		rc = name_taken(ms, c->name, e);
+		rc = name_taken(ms, c->name, false, e);
 	if (rc == 0)
 		rc = change(ms, vm, c, e);
 	pthread_mutex_unlock(&vm->lock);
@@ -622,11 +671,97 @@ inventory_set(struct machines *ms, struct vm *vm, struct vm_config *c, int (*may
 	return rc;
 }
 
-int
-inventory_delete(
-    struct machines *ms, struct vm *vm, int (*may)(struct vm *vm, void *arg), void *arg, struct err *e)
+json_t *
+inventory_disks(struct machines *ms, struct vm *vm)
 {
-	char from[PATH_MAX], to[PATH_MAX], guid[GUID_TEXT + 1];
+	json_t *list = json_array();
+	struct dirent **entry;
+	char path[PATH_MAX];
+	int n;
+
+	pthread_mutex_lock(&vm->lock);
+	path_of(ms, vm->name, "disks", path);
+	pthread_mutex_unlock(&vm->lock);
+	n = scandir(path, &entry, NULL, alphasort);
+	for (int i = 0; i < n; i++) {
+		const char *name = entry[i]->d_name;
+
+		if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+		    json_array_size(list) < DISKS_SHOWN && text_is_clean(name, strlen(name)))
+			json_array_append_new(list, json_sprintf("./disks/%s", name));
+		free(entry[i]);
+	}
+	if (n >= 0)
+		free(entry);
+	return list;
+}
+
+static bool
+has_disks(const struct machines *ms, const struct vm *vm)
+{
+	char path[PATH_MAX];
+	DIR *dir;
+	int n = 0;
+
+	path_of(ms, vm->name, "disks", path);
+	dir = opendir(path);
+	while (dir && readdir(dir))
+		n++;
+	if (dir)
+		closedir(dir);
+	return n > 2; /* beside . and .. */
+}
+
+/* All but the disks. From the first step on there is no machine, whatever else of it is left. */
+static int
+leave_disks(struct machines *ms, const struct vm *vm, struct err *e)
+{
+	char path[PATH_MAX], to[PATH_MAX];
+	struct dirent **entry;
+	int n, rc;
+
+	path_of(ms, vm->name, "vm.json", path);
+	path_of(ms, vm->name, REMAINS, to);
+	rc = access(path, F_OK) == 0 ? file_rename(path, to, e) : file_replace(to, "", 0, 0640, e);
+	if (rc < 0)
+		return rc;
+	path_of(ms, vm->name, NULL, path);
+	n = scandir(path, &entry, NULL, alphasort);
+	for (int i = 0; i < n; i++) {
+		static const char *const stay[] = { ".", "..", "disks", REMAINS };
+		bool goes = true;
+
+		for (size_t s = 0; s < sizeof(stay) / sizeof(stay[0]); s++)
+			goes = goes && strcmp(entry[i]->d_name, stay[s]) != 0;
+		path_of(ms, vm->name, entry[i]->d_name, path);
+		if (goes)
+			remove_tree(path);
+		free(entry[i]);
+	}
+	if (n >= 0)
+		free(entry);
+	return 0;
+}
+
+/* With both locks. Away from its place; what is at `to` then is to be removed. */
+static int
+move_out(struct machines *ms, struct vm *vm, bool keep_disks, const char *to, struct err *e)
+{
+	char from[PATH_MAX];
+
+	if (keep_disks && has_disks(ms, vm))
+		return leave_disks(ms, vm, e);
+	path_of(ms, vm->name, NULL, from);
+	if (rename(from, to) < 0 && errno != ENOENT) /* somebody removed it by hand */
+		return err_sys(e, "%s", from);
+	return 0;
+}
+
+int
+inventory_delete(struct machines *ms, struct vm *vm, bool keep_disks, int (*may)(struct vm *vm, void *arg),
+    void *arg, struct err *e)
+{
+	char to[PATH_MAX], guid[GUID_TEXT + 1];
 	uint8_t random[GUID_BYTES];
 	int rc = 0;
 
@@ -635,13 +770,12 @@ inventory_delete(
 	snprintf(to, sizeof(to), "%s/" HALF_DELETED "%s", ms->vms, guid);
 	pthread_mutex_lock(&ms->lock);
 	pthread_mutex_lock(&vm->lock);
-	path_of(ms, vm->name, NULL, from);
 	if (vm->gone)
 		rc = err_set(e, ENOENT, "the machine was deleted meanwhile");
 	else if (may)
 		rc = may(vm, arg);
-	if (rc == 0 && rename(from, to) < 0 && errno != ENOENT) /* somebody removed it by hand */
-		rc = err_sys(e, "%s", from);
+	if (rc == 0)
+		rc = move_out(ms, vm, keep_disks, to, e);
 	if (rc == 0) {
 		take_out(ms, vm);
 		vm->gone = true;
@@ -651,7 +785,8 @@ inventory_delete(
 	if (rc < 0)
 		return rc;
 	rc = file_sync_dir(ms->vms, e);
-	remove_tree(to);
+	if (access(to, F_OK) == 0)
+		remove_tree(to);
 	vm_put(vm); /* the inventory's own */
 	return rc;
 }

@@ -2,10 +2,10 @@
  * agent/inventory.h - all machines, as they are on the data disk: DATA/vms/NAME/vm.json.
  *
  * Nothing else holds truth. A machine is made in a folder ".new-GUID" and moved to its place when it is
- * whole; one that is deleted is moved to ".deleted-GUID" first; a rename is one rename. After a crash at any
- * point each is there whole or not at all, and what was left half is swept away at the next start. A vm.json
- * that cannot be used makes that machine Critical, with the sentence, and stops nothing else; it is read
- * again as soon as somebody has changed it.
+ * whole; one that is deleted is moved to ".deleted-GUID" first, unless its disks are to stay; a rename is one
+ * rename. After a crash at any point each is there whole or not at all, and what was left half is swept away
+ * at the next start. A vm.json that cannot be used makes that machine Critical, with the sentence, and stops
+ * nothing else; it is read again as soon as somebody has changed it.
  *
  * Any thread. Functions return 0 or -errno with one sentence.
  */
@@ -38,9 +38,14 @@ int inventory_create(struct machines *ms, const struct vm_config *c, struct vm *
  */
 int inventory_set(struct machines *ms, struct vm *vm, struct vm_config *c,
     int (*may)(struct vm *vm, void *arg), void *arg, struct err *e);
-/* Removes it with all that is in its folder. */
-int inventory_delete(
-    struct machines *ms, struct vm *vm, int (*may)(struct vm *vm, void *arg), void *arg, struct err *e);
+/*
+ * Removes it with all that is in its folder. With keep_disks the folder disks stays where it is, if anything
+ * is in it: vm.json is called vm.json.deleted then, until a machine of that name is made again.
+ */
+int inventory_delete(struct machines *ms, struct vm *vm, bool keep_disks,
+    int (*may)(struct vm *vm, void *arg), void *arg, struct err *e);
+/* What is in its folder disks: an array of names "./disks/NAME", sorted. A new reference, or NULL. */
+json_t *inventory_disks(struct machines *ms, struct vm *vm);
 
 /* Whether it was running when the host went down: a file "running" in its folder. With vm->lock. */
 void inventory_mark_running(struct machines *ms, const struct vm *vm, bool running);

@@ -253,7 +253,7 @@ job_thread(void *arg)
 	ran = wait_for_turn(j);
 	pthread_mutex_unlock(&js->lock);
 	if (ran)
-		rc = dispatch_job(js->agent, j->method, j->params, &j->who, j, &answer, &f);
+		rc = dispatch_job(js->agent, j->method, j->params, &j->who, j->path, j, &answer, &f);
 	else
 		rc = fault_set(&f, FAULT_CANCELLED, NULL, NULL, "cancelled before it began");
 	if (rc < 0)

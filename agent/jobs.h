@@ -27,7 +27,8 @@ int jobs_new(struct jobs **out, struct agent *a, const char *folder, size_t keep
 void jobs_stop(struct jobs *js);
 void jobs_free(struct jobs *js);
 
-/* path: what it touches, "/vm/GUID" or "/"; who may see it depends on that. id is filled in. */
+/* path: what it touches, "/vm/GUID" or "/"; who may see it depends on that, and whether who may do it still
+ * when its turn comes. id is filled in. */
 int jobs_start(struct jobs *js, const struct rpc_method *m, const json_t *params, const struct identity *who,
     const char *path, char id[JOB_ID_SIZE], struct fault *f);
 /*

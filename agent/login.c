@@ -3,7 +3,6 @@
  */
 #include "agent/login.h"
 
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "agent/tokens.h"
 #include "agent/users.h"
 #include "lib/rate.h"
+#include "lib/source.h"
 #include "lib/text.h"
 
 enum {
@@ -79,25 +79,12 @@ login_set_clock(struct login *l, uint64_t (*now_ms)(void))
 	l->now_ms = now_ms;
 }
 
-/* An address of IPv6 without its last 64 bits, which are its owner's to choose; others as they are. */
-static void
-network_of(const char *source, char out[SOURCE_SIZE])
-{
-	struct in6_addr a;
-
-	text_copy(out, SOURCE_SIZE, source);
-	if (inet_pton(AF_INET6, source, &a) != 1)
-		return;
-	memset(&a.s6_addr[8], 0, 8);
-	inet_ntop(AF_INET6, &a, out, SOURCE_SIZE);
-}
-
 static void
 make_key(char key[KEY_SIZE], enum key kind, const char *user, const char *from)
 {
-	char source[SOURCE_SIZE];
+	char source[SOURCE_NETWORK_SIZE];
 
-	network_of(from, source);
+	source_network(from, source);
 	switch (kind) {
 	case KEY_USER_AT_SOURCE:
 		snprintf(key, KEY_SIZE, "%.32s@%.63s", user, source);
@@ -233,10 +220,11 @@ locked_out(struct fault *f, uint64_t wait_ms)
 int
 login_password(struct agent *a, const char *user, const char *password, struct identity *who, struct fault *f)
 {
-	uint64_t wait = must_wait(a->login, user, who->source), stamp = stamp_of(a);
+	uint64_t wait = must_wait(a->login, user, who->source), stamp = stamp_of(a), mark;
 
 	if (wait)
 		return locked_out(f, wait);
+	mark = strlen(user) < USER_SIZE ? users_password_mark(a->users, user) : 0;
 	if (strlen(user) >= USER_SIZE || strlen(password) > PASSWORD_MAX ||
 	    !users_check_password(a->users, user, password)) {
 		count_failure(a->login, user, who->source);
@@ -245,8 +233,17 @@ login_password(struct agent *a, const char *user, const char *password, struct i
 	count_success(a->login, user, who->source);
 	if (!users_identify(a->users, user, who))
 		return fault_set(f, FAULT_LOGIN_FAILED, NULL, NULL, "user or password is wrong");
+	who->password = mark;
 	who->stamp = stamp;
 	return 0;
+}
+
+/* A token, or a session whose password is still the user's. */
+static bool
+find_token(struct agent *a, const char *text, struct token_info *info)
+{
+	return tokens_find(a->tokens, text, info) &&
+	       (!info->password || info->password == users_password_mark(a->users, info->user));
 }
 
 int
@@ -256,7 +253,7 @@ login_token(struct agent *a, const char *text, struct identity *who, struct faul
 	struct token_info info;
 
 	/* A token cannot be guessed; only those who try anyway are counted, and refused without looking. */
-	if (!tokens_find(a->tokens, text, &info) || !users_identify(a->users, info.user, who)) {
+	if (!find_token(a, text, &info) || !users_identify(a->users, info.user, who)) {
 		wait = must_wait(a->login, "", who->source);
 		if (wait)
 			return locked_out(f, wait);
@@ -267,6 +264,7 @@ login_token(struct agent *a, const char *text, struct identity *who, struct faul
 	text_copy(who->session, sizeof(who->session), info.session);
 	who->most = info.role;
 	who->expires = info.expires;
+	who->password = info.password;
 	who->stamp = stamp;
 	return 0;
 }
@@ -329,8 +327,35 @@ login_peer(struct agent *a, uid_t uid, struct identity *who)
 		identity_grant(who, ROLE_ADMINISTRATOR, "/");
 	} else if (users_name(a->users, uid, name)) {
 		users_identify(a->users, name, who);
+		who->uid = uid;
 	}
 	who->stamp = stamp;
+}
+
+bool
+login_can_lose(const struct identity *who)
+{
+	bool root = who->carrier == CARRIER_LOCAL && strcmp(who->user, "root") == 0 && !who->session[0];
+
+	return who->user[0] && who->carrier != CARRIER_INTERNAL && !root;
+}
+
+/* Whether what it was opened with is still good. */
+static bool
+counts_still(struct agent *a, const struct identity *who)
+{
+	char name[USER_SIZE];
+
+	if (who->expires && who->expires <= time(NULL))
+		return false;
+	if (who->token[0] && !tokens_counts(a->tokens, who->user, who->token))
+		return false;
+	if (who->session[0] && !session_counts(a->tokens, who->session))
+		return false;
+	if (who->password && who->password != users_password_mark(a->users, who->user))
+		return false;
+	return who->uid == (uid_t)-1 ||
+	       (users_name(a->users, who->uid, name) && strcmp(name, who->user) == 0);
 }
 
 void
@@ -338,24 +363,34 @@ login_renew(struct agent *a, struct identity *who)
 {
 	uint64_t stamp = stamp_of(a);
 	char user[USER_SIZE];
-	bool counts = !who->expires || who->expires > time(NULL);
+	bool in_time = !who->expires || who->expires > time(NULL);
 
-	if (!who->user[0] || (counts && who->stamp == stamp))
+	if (!login_can_lose(who) || (in_time && who->stamp == stamp))
 		return;
-	if (who->carrier == CARRIER_INTERNAL ||
-	    (who->carrier == CARRIER_LOCAL && strcmp(who->user, "root") == 0 && !who->session[0])) {
-		who->stamp = stamp;
-		return;
-	}
 	text_copy(user, sizeof(user), who->user);
-	if (who->token[0])
-		counts = counts && tokens_counts(a->tokens, user, who->token);
-	if (who->session[0])
-		counts = counts && session_counts(a->tokens, who->session);
-	if (counts && users_identify(a->users, user, who)) {
+	if (counts_still(a, who) && users_identify(a->users, user, who)) {
 		who->stamp = stamp;
 		return;
 	}
 	who->user[0] = who->token[0] = who->session[0] = '\0';
 	who->grants = 0;
+}
+
+bool
+login_holds(struct agent *a, struct identity *who, enum role role, const char *path)
+{
+	login_renew(a, who);
+	return who->user[0] && identity_role(who, path) >= role;
+}
+
+bool
+login_still_may(struct agent *a, const struct identity *who, enum role role, const char *path)
+{
+	struct identity now = *who;
+
+	now.session[0] = '\0';
+	now.password = now.stamp = 0;
+	if (!now.token[0])
+		now.expires = 0;
+	return login_holds(a, &now, role, path);
 }

@@ -29,7 +29,7 @@ enum {
 	METHOD_DESTRUCTIVE = 4, /* needs _.confirm: true (not in a dry run) */
 	METHOD_PRIORITY = 8,    /* served by the priority pool */
 	METHOD_OPEN = 16,       /* before log-in, too: role is ROLE_NONE */
-	METHOD_WAITS = 32,      /* may block for long (job.wait): on a thread of its own, bounded */
+	METHOD_WAITS = 32,      /* may block for long (job.wait, vm.start): on a thread of its own, bounded */
 	METHOD_LOGIN = 128,     /* checks a password: on the thread that does that */
 	METHOD_AUDITED = 64,    /* audited though it changes nothing (session.login, console.open) */
 };
@@ -38,14 +38,16 @@ struct client;
 struct identity;
 struct job;
 struct rpc_method;
+struct vm;
 
 /* What a handler knows; everything is borrowed for the time of the call. */
 struct call {
 	struct agent *agent;
 	const struct identity *who; /* agent/identity.h */
 	const struct rpc_method *method;
-	json_t *params;        /* as sent, without "_": tells which were given */
-	struct job *job;       /* on a job's thread, else NULL */
+	const char *path; /* what it touches: "/", or "/vm/GUID", whatever the machine is called by now */
+	json_t *params;   /* as sent, without "_": tells which were given */
+	struct job *job;  /* on a job's thread, else NULL */
 	struct client *client; /* the connection, for events and sessions; NULL in a job */
 	json_t *would;         /* call_would's notes */
 	uint64_t if_match;
@@ -57,8 +59,9 @@ struct rpc_method {
 	const char *name; /* "vm.start"; NULL ends a table */
 	const char *help; /* one or two sentences */
 	/*
-	 * What it touches, for scopes: "/", "/host", "/vm/{vm}" (the parameter vm: name or GUID), or "/vm/"
-	 * with a slash at the end: any grant below will do, and the handler leaves out what call_may refuses.
+	 * What it touches, for scopes: "/", "/host", "/vm/{vm}" (the parameter vm: name or GUID), "/vm/{vm?}"
+	 * (the same, or "/" if that is not given), or "/vm/" with a slash at the end: any grant below will
+	 * do, and the handler leaves out what call_may refuses.
 	 */
 	const char *path;
 	enum role role; /* the least that is needed there */
@@ -75,7 +78,7 @@ struct rpc_method {
 	 * Returns 0 with members set in result (an empty object), or a negative number with *f. One that
 	 * METHOD_CHANGES sets "changed" to false when all was so already; the dispatcher adds true otherwise.
 	 * With METHOD_JOB it is called twice: first on the caller's thread as a dry run, so that a mistake is
-	 * answered at once, then on the job's thread.
+	 * answered at once, then on the job's thread, with the machine's GUID in the place of its name.
 	 */
 	int (*call)(struct call *c, const void *params, json_t *result, struct fault *f);
 	/*
@@ -83,10 +86,12 @@ struct rpc_method {
 	 * once at the next start, before carriers open. NULL when half the work leaves nothing behind.
 	 */
 	void (*undo)(struct agent *a, json_t *params);
+	const char *destroys; /* a parameter (true or false) with which it is METHOD_DESTRUCTIVE; or NULL */
 };
 
 /* Each is ended by a row without name. */
-extern const struct rpc_method methods_core[], methods_vm[], methods_file[], methods_host[];
+extern const struct rpc_method methods_core[], methods_vm[], methods_guest[], methods_disk[], methods_vhd[],
+    methods_file[], methods_host[];
 /* All tables, NULL behind the last (agent/methods.c). */
 extern const struct rpc_method *const method_tables[];
 
@@ -99,6 +104,15 @@ bool call_would(struct call *c, const char *fmt, ...) __attribute__((format(prin
 int call_match(struct call *c, uint64_t revision, struct fault *f);
 /* Whether the parameter was given, rather than left to its default. */
 bool call_has(const struct call *c, const char *param);
+/*
+ * The machine that the call is about: its GUID, as the dispatcher has found it when it looked at the rights
+ * (or, in a job, when the job was started), so that another one cannot slip in under the name. name, when
+ * there was none.
+ */
+const char *call_machine(const struct call *c, const char *name);
+/* The same as it is now, its vm.json read again if somebody has edited it: a reference (vm_put it), or NULL
+ * with *f. (agent/methods_vm.c) */
+struct vm *call_vm(const struct call *c, const char *name, struct fault *f);
 /* Whether the caller has at least role at path ("/vm/GUID"). For lists that leave out what is not seen. */
 bool call_may(const struct call *c, enum role role, const char *path);
 

@@ -3,5 +3,5 @@
  */
 #include "agent/method.h"
 
-const struct rpc_method *const method_tables[] = { methods_core, methods_vm, methods_file, methods_host,
-	NULL };
+const struct rpc_method *const method_tables[] = { methods_core, methods_vm, methods_guest, methods_disk,
+	methods_vhd, methods_file, methods_host, NULL };

@@ -111,7 +111,7 @@ session_login(struct call *c, const void *params, json_t *result, struct fault *
 	identity_none(&who, c->who->carrier, c->who->source);
 	if (login_password(c->agent, p->user, p->password, &who, f) < 0)
 		return -1;
-	session_new(c->agent->tokens, who.user, token, &until);
+	session_new(c->agent->tokens, who.user, who.password, token, &until);
 	if (tokens_find(c->agent->tokens, token, &info))
 		text_copy(who.session, sizeof(who.session), info.session);
 	who.expires = until;
@@ -134,11 +134,12 @@ session_logout(struct call *c, const void *params, json_t *result, struct fault 
 	(void)params;
 	(void)result;
 	(void)f;
+	identity_none(&nobody, c->who->carrier, c->who->source);
+	if (c->client) /* first: by its own log-out a connection goes on, for another log-in */
+		client_set_identity(c->client, &nobody);
 	if (c->who->session[0])
 		session_end(c->agent->tokens, c->who->session);
-	identity_none(&nobody, c->who->carrier, c->who->source);
-	if (c->client)
-		client_set_identity(c->client, &nobody);
+	agent_rights_changed(c->agent);
 	return 0;
 }
 
@@ -282,6 +283,7 @@ user_delete(struct call *c, const void *params, json_t *result, struct fault *f)
 	if (tokens_forget(c->agent->tokens, p->name, &e) <
 	    0) /* without their owner they do not count anyway */
 		log_msg(LOG_ERROR, "tokens of %s: %s", p->name, e.msg);
+	agent_rights_changed(c->agent);
 	tell_user(c, "user.deleted", p->name);
 	return 0;
 }
@@ -311,6 +313,7 @@ user_set_password(struct call *c, const void *params, json_t *result, struct fau
 	if (users_set_password(c->agent->users, p->name, p->password, f) < 0)
 		return -1;
 	session_end_all(c->agent->tokens, p->name);
+	agent_rights_changed(c->agent);
 	tell_user(c, "user.changed", p->name);
 	return 0;
 }
@@ -443,7 +446,10 @@ token_delete(struct call *c, const void *params, json_t *result, struct fault *f
 		return -1;
 	if (call_would(c, "delete the token %s of %s", p->name, user))
 		return 0;
-	return tokens_delete(c->agent->tokens, user, p->name, f);
+	if (tokens_delete(c->agent->tokens, user, p->name, f) < 0)
+		return -1;
+	agent_rights_changed(c->agent);
+	return 0;
 }
 
 /* --- rights --- */
@@ -773,8 +779,11 @@ const struct rpc_method methods_core[] = {
 	    "/", ROLE_NONE, METHOD_OPEN | METHOD_LOGIN | METHOD_AUDITED, login_fields,
 	    sizeof(struct login_params), .result = login_result, .faults = login_faults,
 	    .example = "session.login{user=\"root\", password=\"...\"}", .call = session_login },
-	{ "session.logout", "Ends the session; the connection is nobody's from then on.", "/", ROLE_NONE,
-	    METHOD_AUDITED, .result = end_only, .example = "session.logout()", .call = session_logout },
+	{ "session.logout",
+	    "Ends the session, with its other connections and its streams; this connection is nobody's from "
+	    "then on.",
+	    "/", ROLE_NONE, METHOD_AUDITED, .result = end_only, .example = "session.logout()",
+	    .call = session_logout },
 	{ "session.get", "Tells who the caller is, and what the caller may do.", "/", ROLE_NONE, 0,
 	    .result = session_result, .example = "session.get()", .call = session_get },
 	{ "user.list", "Lists the users.", "/", ROLE_ADMINISTRATOR, 0, .result = users_result,
@@ -783,14 +792,15 @@ const struct rpc_method methods_core[] = {
 	    ROLE_ADMINISTRATOR, METHOD_CHANGES | METHOD_LOGIN, user_fields, sizeof(struct user_params),
 	    .result = end_only, .faults = user_create_faults,
 	    .example = "user.create{name=\"anna\", password=\"...\", role=\"Viewer\"}", .call = user_create },
-	{ "user.delete", "Deletes a user, with tokens and sessions.", "/", ROLE_ADMINISTRATOR,
-	    METHOD_CHANGES | METHOD_DESTRUCTIVE, user_name_fields, sizeof(struct user_params),
-	    .result = end_only, .faults = user_delete_faults,
+	{ "user.delete", "Deletes a user, with tokens, sessions, connections and streams.", "/",
+	    ROLE_ADMINISTRATOR, METHOD_CHANGES | METHOD_DESTRUCTIVE, user_name_fields,
+	    sizeof(struct user_params), .result = end_only, .faults = user_delete_faults,
 	    .example = "user.delete{\"anna\", confirm=true}", .call = user_delete },
-	{ "user.setPassword", "Sets a password and ends the user's sessions. Tokens go on.", "/", ROLE_NONE,
-	    METHOD_CHANGES | METHOD_LOGIN, password_fields, sizeof(struct user_params), .result = end_only,
-	    .faults = password_faults, .example = "user.setPassword{name=\"anna\", password=\"...\"}",
-	    .call = user_set_password },
+	{ "user.setPassword",
+	    "Sets a password and ends the user's sessions, with their connections and streams. Tokens go on.",
+	    "/", ROLE_NONE, METHOD_CHANGES | METHOD_LOGIN, password_fields, sizeof(struct user_params),
+	    .result = end_only, .faults = password_faults,
+	    .example = "user.setPassword{name=\"anna\", password=\"...\"}", .call = user_set_password },
 	{ "token.create",
 	    "Makes a token for scripts and tools: shown once, kept hashed, never more than its owner.", "/",
 	    ROLE_NONE, METHOD_CHANGES, token_fields, sizeof(struct token_params), token_defaults,
@@ -798,7 +808,7 @@ const struct rpc_method methods_core[] = {
 	    token_create },
 	{ "token.list", "Lists tokens: one's own, or all for an administrator.", "/", ROLE_NONE, 0,
 	    .result = tokens_result, .example = "token.list()", .call = token_list },
-	{ "token.delete", "Deletes a token; connections that were opened with it are nobody's from then on.",
+	{ "token.delete", "Deletes a token, and ends the connections and streams that were opened with it.",
 	    "/", ROLE_NONE, METHOD_CHANGES, token_name_fields, sizeof(struct token_params),
 	    .result = end_only, .faults = token_delete_faults, .example = "token.delete(\"backup\")",
 	    .call = token_delete },

@@ -11,6 +11,7 @@
 #include "agent/inventory.h"
 #include "agent/method.h"
 #include "agent/uploads.h"
+#include "agent/vm_disks.h"
 
 enum { FILES_MAX = 5000, FOLDER_SIZE = 256 };
 
@@ -49,7 +50,7 @@ static const struct field delete_params[] = {
 };
 static const struct field row_fields[] = {
 	{ "name", TEXT(file_row, name), .help = "Its name." },
-	{ "path", TEXT(file_row, path), .unit = "path", .help = "What a machine's kernel or initrd is set to." },
+	{ "path", TEXT(file_row, path), .unit = "path", .help = "What a machine's kernel, initrd, disk or DVD is set to." },
 	{ "size", FIELD_UINT, FIELD_AT(file_row, size), .max = INT64_MAX, .unit = "bytes", .help = "Its size." },
 	{ "modified", TEXT(file_row, modified), .unit = "time", .help = "When it was written last." },
 	{ 0 }
@@ -121,7 +122,7 @@ do_upload(struct call *c, const void *params, json_t *result, struct fault *f)
 	rc = uploads_begin(c->agent->uploads, &plan, c->who, &fd, f);
 	if (rc < 0)
 		return rc;
-	if (ticket_new(c->agent, c->who, fd, ticket, &e) < 0)
+	if (ticket_new(c, fd, ticket, &e) < 0)
 		return fault_err(f, FAULT_LIMIT, NULL, NULL, &e);
 	snprintf(where, sizeof(where), "/stream/%s", ticket);
 	if (json_object_set_new(result, "ticket", json_string(ticket)) < 0 ||
@@ -133,9 +134,27 @@ do_upload(struct call *c, const void *params, json_t *result, struct fault *f)
 /* --- delete
  * --------------------------------------------------------------------------------------------------- */
 
+static const char *
+disk_use(const struct call *c, struct vm *vm, const struct stat *file, char words[VM_DISK_WORDS])
+{
+	struct vm_config *config = malloc(sizeof(*config));
+	const char *use = NULL;
+
+	if (!config)
+		return "disk, perhaps,"; /* better not deleted */
+	pthread_mutex_lock(&vm->lock);
+	*config = vm->config;
+	pthread_mutex_unlock(&vm->lock);
+	if (vm_disk_of_file(c->agent->machines, config, file, words))
+		use = words;
+	free(config);
+	return use;
+}
+
 /* Does that machine's document lead to this very file, by whatever name? What for, or NULL. */
 static const char *
-use_of(const struct call *c, struct vm *vm, const struct stat *file, char name[VM_NAME_SIZE])
+use_of(const struct call *c, struct vm *vm, const struct stat *file, char name[VM_NAME_SIZE],
+    char words[VM_DISK_WORDS])
 {
 	static const char *const what[] = { "kernel", "initial RAM disk" };
 	char path[2][VM_PATH_SIZE];
@@ -157,7 +176,7 @@ use_of(const struct call *c, struct vm *vm, const struct stat *file, char name[V
 		if (fd >= 0)
 			close(fd);
 	}
-	return use;
+	return use ? use : disk_use(c, vm, file, words);
 }
 
 static int
@@ -168,13 +187,14 @@ check_unused(const struct call *c, const char *path, const struct stat *file, st
 	int rc = all ? 0 : no_memory(f);
 
 	for (size_t i = 0; all && i < n; i++) {
-		char name[VM_NAME_SIZE];
-		const char *use = rc == 0 ? use_of(c, all[i], file, name) : NULL;
+		char name[VM_NAME_SIZE], words[VM_DISK_WORDS];
+		const char *use = rc == 0 ? use_of(c, all[i], file, name, words) : NULL;
 
 		if (use)
 			rc = fault_set(f, FAULT_FILE_IN_USE, "path",
-			    "give the machine another one first: vm.set", "%s is the %s of '%s'", path, use,
-			    name);
+			    "give the machine another one first, or remove it there: vm.set, disk.remove, "
+			    "dvd.set",
+			    "%s is the %s of '%s'", path, use, name);
 		vm_put(all[i]);
 	}
 	free(all);

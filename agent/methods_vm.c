@@ -15,7 +15,7 @@
 #include "agent/vm_life.h"
 #include "lib/guid.h"
 
-enum { LIST_MAX = 10000, RESTART_MAX = 8, STOP_MAX_S = 3600 };
+enum { LIST_MAX = 10000, MIB = 1 << 20, RESTART_MAX = 8, KEPT_MAX = 1000, STOP_MAX_S = 3600 };
 enum stop_mode { STOP_SHUTDOWN, STOP_TURN_OFF };
 static const char *const stop_modes[] = { "shutdown", "turnOff", NULL };
 
@@ -25,12 +25,13 @@ static const char *const stop_modes[] = { "shutdown", "turnOff", NULL };
 struct vm_params {
 	char vm[VM_NAME_SIZE], name[VM_NAME_SIZE];
 	uint8_t id[GUID_BYTES];
-	uint64_t memory, processors;
+	uint64_t memory, processors, controllers;
 	char kernel[VM_PATH_SIZE], initrd[VM_PATH_SIZE], cmdline[VM_CMDLINE_SIZE];
 	unsigned auto_start, auto_stop;
 	char notes[VM_NOTES_SIZE];
 	unsigned state, mode;
 	uint64_t timeout, port;
+	bool delete_disks, force;
 };
 
 /* What is shown of a machine; a row of vm.list is its first part. */
@@ -42,10 +43,14 @@ struct vm_view {
 	unsigned auto_start;
 	uint64_t revision;
 	char reason[ERR_MSG_SIZE], notes[VM_NOTES_SIZE];
+	uint64_t assigned, demand; /* MiB */
+	struct vm_guest guest;
+	uint64_t least, most; /* MiB */
+	bool dynamic;
 	unsigned auto_stop;
 	char kernel[VM_PATH_SIZE], initrd[VM_PATH_SIZE], cmdline[VM_CMDLINE_SIZE];
-	uint64_t resets, panics;
-	struct vm_config config;
+	uint64_t resets, panics, controllers;
+	struct vm_config config; /* last: a row does without it */
 };
 struct vm_result {
 	size_t vms, restarts;
@@ -53,6 +58,8 @@ struct vm_result {
 	char restart[RESTART_MAX][16];
 	char ticket[TICKET_SIZE], path[TICKET_SIZE + 16];
 	bool turned_off;
+	size_t kept_count;
+	char folder[VM_PATH_SIZE], kept[KEPT_MAX][VM_DISK_PATH_SIZE];
 };
 
 /* clang-format off */
@@ -63,6 +70,8 @@ struct vm_result {
 	{ "processors", FIELD_UINT, FIELD_AT(vm_params, processors), .min = 1, .max = VM_MAX_PROCESSORS, .help = "Virtual processors." }, \
 	{ "initrd", TEXT(vm_params, initrd), .unit = "path", .help = "Initial RAM disk: a file below images; empty for none." }, \
 	{ "commandLine", TEXT(vm_params, cmdline), .help = "Command line of the kernel." }, \
+	{ "scsiControllers", FIELD_UINT, FIELD_AT(vm_params, controllers), .max = VM_MAX_CONTROLLERS, \
+	  .help = "Storage controllers, for 64 disks and DVD drives each." }, \
 	{ "automaticStart", FIELD_ENUM, FIELD_AT(vm_params, auto_start), .names = vm_auto_start_names, .help = "What happens when the host starts." }, \
 	{ "automaticStop", FIELD_ENUM, FIELD_AT(vm_params, auto_stop), .names = vm_auto_stop_names, .help = "What happens when the host shuts down." }, \
 	{ "notes", TEXT(vm_params, notes), .help = "For people." }
@@ -85,11 +94,17 @@ static const struct field list_params[] = {
 	{ 0 }
 };
 static const struct field vm_params[] = { VM, { 0 } };
+static const struct field delete_params[] = {
+	VM,
+	{ "deleteDisks", FIELD_BOOL, FIELD_AT(vm_params, delete_disks), .help = "The disks in its folder, too; else they stay there." },
+	{ 0 }
+};
 static const struct field stop_params[] = {
 	VM,
 	{ "mode", FIELD_ENUM, FIELD_AT(vm_params, mode), .names = stop_modes, .help = "shutdown asks the guest; turnOff pulls the plug." },
 	{ "timeout", FIELD_UINT, FIELD_AT(vm_params, timeout), .min = 1, .max = STOP_MAX_S, .unit = "s",
-	  .help = "How long the guest may take to shut down before it is turned off." },
+	  .help = "How long the guest may take to shut down." },
+	{ "force", FIELD_BOOL, FIELD_AT(vm_params, force), .help = "Turn it off when its guest refuses, or has not shut down by then; else it goes on." },
 	{ 0 }
 };
 static const struct field console_params[] = {
@@ -108,17 +123,41 @@ static const struct field console_params[] = {
 	{ "automaticStart", FIELD_ENUM, FIELD_AT(vm_view, auto_start), .names = vm_auto_start_names, .help = "What happens when the host starts." }, \
 	{ "revision", FIELD_UINT, FIELD_AT(vm_view, revision), .max = INT64_MAX, .help = "Counts changes of its settings; for ifMatch." }, \
 	{ "reason", TEXT(vm_view, reason), .help = "Why it is in its state." }, \
-	{ "notes", TEXT(vm_view, notes), .help = "For people." }
+	{ "notes", TEXT(vm_view, notes), .help = "For people." }, \
+	{ "heartbeat", FIELD_ENUM, FIELD_AT(vm_view, guest.heartbeat), .names = vm_heartbeats, .help = "Whether its guest lives; None: it does not run." }, \
+	{ "memoryAssigned", FIELD_UINT, FIELD_AT(vm_view, assigned), .max = INT64_MAX, .unit = "MiB", .help = "Memory it has at this moment; 0: it does not run." }, \
+	{ "memoryDemand", FIELD_UINT, FIELD_AT(vm_view, demand), .max = INT64_MAX, .unit = "MiB", .help = "What its guest's programs need, if its memory is dynamic; 0: the guest has not said." }, \
+	{ "addresses", FIELD_STRINGS, FIELD_AT(vm_view, guest.address), .max = VM_ADDRESSES, .size = VM_ADDRESS_SIZE, \
+	  .count_offset = offsetof(struct vm_view, guest.addresses), .help = "Its guest's addresses, as the guest says." }
 
 static const struct field row_fields[] = { ROW, { 0 } };
+static const struct field disk_fields[] = {
+	{ "controller", FIELD_UINT, FIELD_AT(vm_disk, controller), .max = VM_MAX_CONTROLLERS - 1, .help = "Storage controller." },
+	{ "lun", FIELD_UINT, FIELD_AT(vm_disk, lun), .max = VM_CONTROLLER_UNITS - 1, .help = "Place on the controller." },
+	{ "type", FIELD_ENUM, FIELD_AT(vm_disk, type), .names = vm_disk_types, .help = "What the guest sees." },
+	{ "path", TEXT(vm_disk, path), .unit = "path", .help = "Its file or block device; empty: a drive without a disc." },
+	{ "format", FIELD_ENUM, FIELD_AT(vm_disk, format), .names = vm_disk_formats, .help = "What its file is." },
+	{ "readOnly", FIELD_BOOL, FIELD_AT(vm_disk, read_only), .help = "Whether the guest can only read." },
+	{ 0 }
+};
 static const struct field view_fields[] = {
 	ROW,
+	{ "guestName", TEXT(vm_view, guest.name), .help = "What its guest calls itself." },
+	{ "guestSystem", TEXT(vm_view, guest.system), .help = "Its guest's system, as the guest says." },
+	{ "guestVersion", TEXT(vm_view, guest.version), .help = "That system's version." },
+	{ "frozen", FIELD_BOOL, FIELD_AT(vm_view, guest.frozen), .help = "Its guest's file systems stand still (guest.freeze)." },
+	{ "dynamicMemory", FIELD_BOOL, FIELD_AT(vm_view, dynamic), .help = "Its memory changes while it runs." },
+	{ "memoryMinimum", FIELD_UINT, FIELD_AT(vm_view, least), .max = VM_MAX_MB, .unit = "MiB", .help = "Least it has, if that is so." },
+	{ "memoryMaximum", FIELD_UINT, FIELD_AT(vm_view, most), .max = VM_MAX_MB, .unit = "MiB", .help = "Most it can have." },
 	{ "automaticStop", FIELD_ENUM, FIELD_AT(vm_view, auto_stop), .names = vm_auto_stop_names, .help = "What happens when the host shuts down." },
 	{ "kernel", TEXT(vm_view, kernel), .unit = "path", .help = "Linux kernel." },
 	{ "initrd", TEXT(vm_view, initrd), .unit = "path", .help = "Initial RAM disk; empty: none." },
 	{ "commandLine", TEXT(vm_view, cmdline), .help = "Command line of the kernel." },
 	{ "resets", FIELD_UINT, FIELD_AT(vm_view, resets), .max = INT64_MAX, .help = "Resets since its start." },
 	{ "panics", FIELD_UINT, FIELD_AT(vm_view, panics), .max = INT64_MAX, .help = "Panics its guest has reported since its start." },
+	{ "scsiControllers", FIELD_UINT, FIELD_AT(vm_view, controllers), .max = VM_MAX_CONTROLLERS, .help = "Storage controllers." },
+	{ "disks", FIELD_LIST, FIELD_AT(vm_view, config.devices.disk), .max = VM_MAX_DISKS, .size = sizeof(struct vm_disk),
+	  .count_offset = offsetof(struct vm_view, config.devices.disks), .fields = disk_fields, .help = "Disks and DVD drives; disk.list tells more." },
 	{ "config", FIELD_OBJECT, FIELD_AT(vm_view, config), .fields = vm_config_fields, .help = "The whole document, as in vm.json." },
 	{ 0 }
 };
@@ -141,6 +180,12 @@ static const struct field stop_result[] = {
 	{ "turnedOff", FIELD_BOOL, FIELD_AT(vm_result, turned_off), .help = "Whether the plug was pulled, rather than the guest shut down." },
 	{ 0 }
 };
+static const struct field delete_result[] = {
+	{ "folder", TEXT(vm_result, folder), .unit = "path", .help = "Where disks were left; empty: nowhere." },
+	{ "kept", FIELD_STRINGS, FIELD_AT(vm_result, kept), .max = KEPT_MAX, .size = VM_DISK_PATH_SIZE,
+	  .count_offset = offsetof(struct vm_result, kept_count), .help = "The files there. A new machine of the same name has them as ./disks/NAME." },
+	{ 0 }
+};
 static const struct field console_result[] = {
 	{ "ticket", TEXT(vm_result, ticket), .help = "To be shown once, within 30 seconds." },
 	{ "path", TEXT(vm_result, path), .help = "Where the stream is: /stream/TICKET." },
@@ -152,24 +197,23 @@ static void
 defaults(void *params)
 {
 	struct vm_params *p = params;
-	static struct vm_config c;
 
-	vm_config_defaults(&c);
-	p->memory = c.memory.size_mb;
-	p->processors = c.processor.count;
+	p->memory = VM_DEFAULT_MB;
+	p->processors = 1;
+	p->controllers = 1;
 	p->timeout = 60;
 }
 
 /* --- showing
  * -------------------------------------------------------------------------------------------------- */
 
-/* With vm->lock. */
+/* With vm->lock. A row does without the document. */
 static void
-look(const struct vm *vm, struct vm_view *v)
+look(const struct vm *vm, struct vm_view *v, bool row)
 {
 	const struct vm_config *c = &vm->config;
 
-	memset(v, 0, sizeof(*v));
+	memset(v, 0, offsetof(struct vm_view, config));
 	memcpy(v->id, c->id, sizeof(v->id));
 	memcpy(v->name, vm->name, sizeof(v->name));
 	v->state = vm->state;
@@ -181,13 +225,20 @@ look(const struct vm *vm, struct vm_view *v)
 	/* A document that was broken while its machine runs is worth knowing about. */
 	memcpy(v->reason, vm->broken[0] ? vm->broken : vm->reason, sizeof(v->reason));
 	memcpy(v->notes, c->notes, sizeof(v->notes));
+	v->guest = vm->guest;
+	v->assigned = vm->guest.memory.assigned / MIB;
+	v->demand = vm->guest.memory.demand / MIB;
+	v->dynamic = c->memory.dynamic;
+	vm_config_memory(c, &v->least, &v->most);
 	v->auto_stop = c->auto_stop;
 	memcpy(v->kernel, c->direct.kernel, sizeof(v->kernel));
 	memcpy(v->initrd, c->direct.initrd, sizeof(v->initrd));
 	memcpy(v->cmdline, c->direct.cmdline, sizeof(v->cmdline));
 	v->resets = vm->resets;
 	v->panics = vm->panics;
-	v->config = *c;
+	v->controllers = c->devices.controllers;
+	if (!row)
+		v->config = *c;
 }
 
 /* A new reference, or NULL when memory is out. */
@@ -200,10 +251,12 @@ show(struct vm *vm, const struct field *fields)
 	if (!v)
 		return NULL;
 	pthread_mutex_lock(&vm->lock);
-	look(vm, v);
+	look(vm, v, fields == row_fields);
 	pthread_mutex_unlock(&vm->lock);
 	shown = schema_write(fields, v);
-	if (!v->config.direct.kernel[0]) /* a broken document: what is known of it is no document */
+	if (fields == view_fields && v->config.direct.kernel[0])
+		json_object_set_new(shown, "config", vm_config_write(&v->config)); /* with disks' parents */
+	else /* a broken document: what is known of it is no document */
 		json_object_del(shown, "config");
 	free(v);
 	return shown;
@@ -221,11 +274,10 @@ answer(json_t *result, struct vm *vm, struct fault *f)
 	return json_object_set_new(result, "vm", show(vm, view_fields)) < 0 ? no_memory(f) : 0;
 }
 
-/* A reference, or NULL with *f. */
-static struct vm *
-find(const struct call *c, const char *name, struct fault *f)
+struct vm *
+call_vm(const struct call *c, const char *name, struct fault *f)
 {
-	struct vm *vm = inventory_find(c->agent->machines, name);
+	struct vm *vm = inventory_find(c->agent->machines, call_machine(c, name));
 
 	if (vm)
 		inventory_refresh(c->agent->machines, vm);
@@ -303,10 +355,14 @@ apply(const struct call *c, const struct vm_params *p, struct vm_config *config,
 	}
 	if (call_has(c, "memory"))
 		config->memory.size_mb = p->memory;
-	if (call_has(c, "memory") && config->memory.maximum_mb < p->memory)
+	if (call_has(c, "memory") && !config->memory.dynamic && config->memory.maximum_mb < p->memory)
 		config->memory.maximum_mb = 0;
+	if (call_has(c, "memory") && !config->memory.dynamic && config->memory.minimum_mb > p->memory)
+		config->memory.minimum_mb = 0;
 	if (call_has(c, "processors"))
 		config->processor.count = p->processors;
+	if (call_has(c, "scsiControllers"))
+		config->devices.controllers = p->controllers;
 	if (call_has(c, "automaticStart"))
 		config->auto_start = p->auto_start;
 	if (call_has(c, "automaticStop"))
@@ -325,30 +381,19 @@ apply(const struct call *c, const struct vm_params *p, struct vm_config *config,
 }
 
 static int
-do_create(struct call *c, const void *params, json_t *result, struct fault *f)
+create(struct call *c, const struct vm_config *config, json_t *result, struct fault *f)
 {
 	struct machines *ms = c->agent->machines;
-	const struct vm_params *p = params;
-	struct vm_config config;
 	struct err e = { 0 };
 	struct vm *vm;
 	int rc;
 
-	vm_config_defaults(&config);
-	if (call_has(c, "id"))
-		memcpy(config.id, p->id, sizeof(config.id));
-	else
-		vm_new_guid(config.id);
-	vm_new_guid(config.generation_id);
-	rc = apply(c, p, &config, f);
-	if (rc < 0)
-		return rc;
-	if (inventory_may_create(ms, &config, &e) < 0)
+	if (inventory_may_create(ms, config, &e) < 0)
 		return storage_fault(f, &e);
-	if (call_would(c, "create the machine %s with %llu MiB and %llu processors", config.name,
-		(unsigned long long)config.memory.size_mb, (unsigned long long)config.processor.count))
+	if (call_would(c, "create the machine %s with %llu MiB and %llu processors", config->name,
+		(unsigned long long)config->memory.size_mb, (unsigned long long)config->processor.count))
 		return 0;
-	if (inventory_create(ms, &config, &vm, &e) < 0)
+	if (inventory_create(ms, config, &vm, &e) < 0)
 		return storage_fault(f, &e);
 	publish(c, vm, "vm.created");
 	rc = answer(result, vm, f);
@@ -356,12 +401,44 @@ do_create(struct call *c, const void *params, json_t *result, struct fault *f)
 	return rc;
 }
 
+static int
+do_create(struct call *c, const void *params, json_t *result, struct fault *f)
+{
+	const struct vm_params *p = params;
+	struct vm_config *config = malloc(sizeof(*config));
+	int rc;
+
+	if (!config)
+		return no_memory(f);
+	vm_config_defaults(config);
+	if (call_has(c, "id"))
+		memcpy(config->id, p->id, sizeof(config->id));
+	else
+		vm_new_guid(config->id);
+	vm_new_guid(config->generation_id);
+	rc = apply(c, p, config, f);
+	if (rc == 0)
+		rc = create(c, config, result, f);
+	free(config);
+	return rc;
+}
+
 /* A change that is agreed to under the locks. */
 struct agreed {
 	struct call *call;
 	uint64_t base; /* the revision that the change was made from */
+	bool renames;
 	struct fault *f;
 };
+
+/* With vm->lock. The files of a machine do not move, nor go, while something is done with them. */
+static int
+files_rest(const struct vm *vm, struct fault *f)
+{
+	return vm->disks_busy ? fault_set(f, FAULT_TOO_BUSY, "vm", "try again in a moment",
+				    "the disks of '%s' are being changed", vm->name)
+			      : 0;
+}
 
 static int
 agree_to_set(struct vm *vm, void *arg)
@@ -370,6 +447,8 @@ agree_to_set(struct vm *vm, void *arg)
 
 	if (vm->config.revision != a->base)
 		return -EAGAIN;
+	if (a->renames && files_rest(vm, a->f) < 0)
+		return -EPERM;
 	return call_match(a->call, vm->config.revision, a->f) < 0 ? -EPERM : 0;
 }
 
@@ -386,6 +465,7 @@ list_restart(const struct vm_config *was, const struct vm_config *is)
 		{ "kernel", strcmp(was->direct.kernel, is->direct.kernel) != 0 },
 		{ "initrd", strcmp(was->direct.initrd, is->direct.initrd) != 0 },
 		{ "commandLine", strcmp(was->direct.cmdline, is->direct.cmdline) != 0 },
+		{ "scsiControllers", was->devices.controllers != is->devices.controllers },
 	};
 	json_t *list = json_array();
 
@@ -395,39 +475,40 @@ list_restart(const struct vm_config *was, const struct vm_config *is)
 	return list;
 }
 
-/* One try; -EAGAIN: somebody else changed it meanwhile. */
+/* One try; -EAGAIN: somebody else changed it meanwhile. was and is are room for two documents. */
 static int
-set_once(struct call *c, struct vm *vm, const struct vm_params *p, json_t *result, struct fault *f)
+set_once(struct call *c, struct vm *vm, const struct vm_params *p, struct vm_config *was,
+    struct vm_config *is, json_t *result, struct fault *f)
 {
 	struct machines *ms = c->agent->machines;
 	struct agreed agreed = { .call = c, .f = f };
-	struct vm_config was, is;
 	struct err e = { 0 };
 	json_t *restart;
 	bool runs;
 	int rc;
 
 	pthread_mutex_lock(&vm->lock);
-	was = is = vm->config;
+	*was = *is = vm->config;
 	runs = vm->keeper != NULL;
 	rc = vm->broken[0] ? fault_set(f, FAULT_VM_DOCUMENT_BAD, "vm", "mend the file, or delete the machine",
 				 "'%s': %s", vm->name, vm->broken)
-			   : call_match(c, was.revision, f);
+			   : call_match(c, was->revision, f);
 	pthread_mutex_unlock(&vm->lock);
-	agreed.base = was.revision;
+	agreed.base = was->revision;
 	if (rc == 0)
-		rc = apply(c, p, &is, f);
+		rc = apply(c, p, is, f);
 	if (rc < 0)
 		return -EPERM;
-	restart = runs ? list_restart(&was, &is) : json_array();
+	agreed.renames = strcmp(was->name, is->name) != 0;
+	restart = runs ? list_restart(was, is) : json_array();
 	json_object_set_new(result, "restart", restart);
-	if (vm_config_same(&was, &is))
+	if (vm_config_same(was, is))
 		return json_object_set_new(result, "changed", json_false());
-	if (call_would(c, "change the settings of %s%s%s", was.name,
+	if (call_would(c, "change the settings of %s%s%s", was->name,
 		json_array_size(restart) ? "; takes effect at its next start" : "",
-		strcmp(was.name, is.name) != 0 ? "; its name, too" : ""))
+		agreed.renames ? "; its name, too" : ""))
 		return 0;
-	rc = inventory_set(ms, vm, &is, agree_to_set, &agreed, &e);
+	rc = inventory_set(ms, vm, is, agree_to_set, &agreed, &e);
 	if (rc < 0 && rc != -EAGAIN && e.code)
 		storage_fault(f, &e);
 	if (rc == 0)
@@ -439,13 +520,17 @@ static int
 do_set(struct call *c, const void *params, json_t *result, struct fault *f)
 {
 	const struct vm_params *p = params;
-	struct vm *vm = find(c, p->vm, f);
+	struct vm *vm = call_vm(c, p->vm, f);
+	struct vm_config *room = vm ? malloc(2 * sizeof(*room)) : NULL;
 	int rc = -EAGAIN;
 
-	if (!vm)
-		return -1;
+	if (!room) {
+		vm_put(vm);
+		return vm ? no_memory(f) : -1;
+	}
 	for (int i = 0; i < 10 && rc == -EAGAIN; i++)
-		rc = set_once(c, vm, p, result, f);
+		rc = set_once(c, vm, p, &room[0], &room[1], result, f);
+	free(room);
 	if (rc == -EAGAIN)
 		fault_set(
 		    f, FAULT_CONFLICT, "vm", NULL, "'%s' is being changed by others all the time", p->vm);
@@ -465,7 +550,42 @@ agree_to_delete(struct vm *vm, void *arg)
 		    "'%s' is %s and cannot be deleted", vm->name, vm_state_names[vm->state]);
 		return -EPERM;
 	}
+	if (files_rest(vm, a->f) < 0)
+		return -EPERM;
 	return call_match(a->call, vm->config.revision, a->f) < 0 ? -EPERM : 0;
+}
+
+/* The disks in its folder, which stay if that is not asked for otherwise. An array, perhaps empty. */
+static json_t *
+disks_left(struct call *c, struct vm *vm, const struct vm_params *p)
+{
+	json_t *left = p->delete_disks ? NULL : inventory_disks(c->agent->machines, vm);
+
+	return left ? left : json_array();
+}
+
+static int
+delete_it(struct call *c, struct vm *vm, const struct vm_params *p, struct agreed *agreed)
+{
+	struct err e = { 0 };
+	int rc = inventory_delete(c->agent->machines, vm, !p->delete_disks, agree_to_delete, agreed, &e);
+
+	if (rc < 0 && e.code)
+		storage_fault(agreed->f, &e);
+	if (!vm->gone)
+		return rc;
+	for (int i = 0; i < VM_COM_PORTS; i++)
+		console_forget(vm->console[i]);
+	publish(c, vm, "vm.deleted");
+	return rc;
+}
+
+static void
+would_leave(struct call *c, const json_t *left, const char *folder)
+{
+	if (json_array_size(left))
+		call_would(c, "leave %zu files in %s; deleteDisks=true deletes them, too",
+		    json_array_size(left), folder);
 }
 
 static int
@@ -473,26 +593,26 @@ do_delete(struct call *c, const void *params, json_t *result, struct fault *f)
 {
 	const struct vm_params *p = params;
 	struct agreed agreed = { .call = c, .f = f };
-	struct vm *vm = find(c, p->vm, f);
-	struct err e = { 0 };
+	struct vm *vm = call_vm(c, p->vm, f);
+	char folder[VM_PATH_SIZE];
+	json_t *left;
 	int rc;
 
-	(void)result;
 	if (!vm)
 		return -1;
 	pthread_mutex_lock(&vm->lock);
 	rc = agree_to_delete(vm, &agreed);
+	snprintf(folder, sizeof(folder), "%.300s/vms/%s/disks", c->agent->o.data, vm->name);
 	pthread_mutex_unlock(&vm->lock);
-	if (rc == 0 && !call_would(c, "delete the machine %s and all that is in its folder", p->vm)) {
-		rc = inventory_delete(c->agent->machines, vm, agree_to_delete, &agreed, &e);
-		if (rc < 0 && e.code)
-			storage_fault(f, &e);
-		if (vm->gone) {
-			for (int i = 0; i < VM_COM_PORTS; i++)
-				console_forget(vm->console[i]);
-			publish(c, vm, "vm.deleted");
-		}
-	}
+	left = disks_left(c, vm, p);
+	if (rc == 0 &&
+	    call_would(c, "delete the machine %s and %s", p->vm,
+		json_array_size(left) ? "what is in its folder but its disks" : "all that is in its folder"))
+		would_leave(c, left, folder);
+	else if (rc == 0)
+		rc = delete_it(c, vm, p, &agreed);
+	json_object_set_new(result, "folder", json_string(json_array_size(left) ? folder : ""));
+	json_object_set_new(result, "kept", left);
 	vm_put(vm);
 	return rc;
 }
@@ -538,7 +658,7 @@ do_list(struct call *c, const void *params, json_t *result, struct fault *f)
 static int
 do_get(struct call *c, const void *params, json_t *result, struct fault *f)
 {
-	struct vm *vm = find(c, ((const struct vm_params *)params)->vm, f);
+	struct vm *vm = call_vm(c, ((const struct vm_params *)params)->vm, f);
 	int rc = vm ? answer(result, vm, f) : -1;
 
 	vm_put(vm);
@@ -577,7 +697,7 @@ static int
 do_start(struct call *c, const void *params, json_t *result, struct fault *f)
 {
 	const struct vm_params *p = params;
-	struct vm *vm = find(c, p->vm, f);
+	struct vm *vm = call_vm(c, p->vm, f);
 	int rc = vm ? start(c, vm, p->vm, result, f) : -1;
 
 	vm_put(vm);
@@ -587,6 +707,9 @@ do_start(struct call *c, const void *params, json_t *result, struct fault *f)
 static int
 stop(struct call *c, struct vm *vm, const struct vm_params *p, json_t *result, struct fault *f)
 {
+	const struct vm_patience patience = {
+		.timeout_s = (unsigned)p->timeout, .force = p->force, .job = c->job
+	};
 	struct machines *ms = c->agent->machines;
 	bool changed, turned_off;
 	int rc = match(c, vm, f);
@@ -601,7 +724,7 @@ stop(struct call *c, struct vm *vm, const struct vm_params *p, json_t *result, s
 	if (changed && p->mode == STOP_TURN_OFF)
 		rc = vm_turn_off(ms, vm, &changed, f);
 	else if (changed)
-		rc = vm_shut_down(ms, vm, (unsigned)p->timeout, c->job, &changed, f);
+		rc = vm_shut_down(ms, vm, &patience, &changed, f);
 	pthread_mutex_lock(&vm->lock);
 	turned_off = changed && strncmp(vm->reason, "turned off", 10) == 0 &&
 		     !strstr(vm->reason, "by the guest");
@@ -614,7 +737,7 @@ static int
 do_stop(struct call *c, const void *params, json_t *result, struct fault *f)
 {
 	const struct vm_params *p = params;
-	struct vm *vm = find(c, p->vm, f);
+	struct vm *vm = call_vm(c, p->vm, f);
 	int rc = vm ? stop(c, vm, p, result, f) : -1;
 
 	vm_put(vm);
@@ -653,14 +776,14 @@ do_console(struct call *c, const void *params, json_t *result, struct fault *f)
 {
 	const struct vm_params *p = params;
 	char ticket[TICKET_SIZE], path[TICKET_SIZE + 16];
-	struct vm *vm = find(c, p->vm, f);
+	struct vm *vm = call_vm(c, p->vm, f);
 	struct err e = { 0 };
 	int pair[2] = { -1, -1 }, rc = vm ? open_console(c, vm, p, pair, f) : -1;
 
 	vm_put(vm);
 	if (rc < 0)
 		return rc;
-	if (ticket_new(c->agent, c->who, pair[1], ticket, &e) < 0)
+	if (ticket_new(c, pair[1], ticket, &e) < 0)
 		return fault_err(f, FAULT_LIMIT, NULL, "close another console first", &e);
 	snprintf(path, sizeof(path), "/stream/%s", ticket);
 	if (json_object_set_new(result, "ticket", json_string(ticket)) < 0 ||
@@ -696,17 +819,19 @@ const struct rpc_method methods_vm[] = {
 	      FAULT_NO_SPACE, FAULT_STORAGE),
 	  .example = "vm.set(\"web1\", {memory=\"2G\", processors=2})", .call = do_set },
 	{ .name = "vm.start", .help = "Switches a machine on; a paused one goes on.", .path = "/vm/{vm}", .role = ROLE_OPERATOR,
-	  .flags = METHOD_CHANGES, PARAMS(vm_params),
+	  .flags = METHOD_CHANGES | METHOD_WAITS, PARAMS(vm_params),
 	  .faults = FAULTS(FAULT_VM_NOT_FOUND, FAULT_VM_WRONG_STATE, FAULT_VM_START_FAILED, FAULT_VM_DOCUMENT_BAD, FAULT_FILE_NOT_FOUND,
-	      FAULT_FILE_BAD, FAULT_NOT_ENOUGH_MEMORY, FAULT_HOST_UNFIT, FAULT_VM_WORKER_LOST, FAULT_VM_WORKER_FAILED),
+	      FAULT_FILE_BAD, FAULT_DISK_IN_USE, FAULT_NOT_ENOUGH_MEMORY, FAULT_HOST_UNFIT, FAULT_VM_WORKER_LOST, FAULT_VM_WORKER_FAILED),
 	  .example = "vm.start(\"web1\")", .call = do_start },
-	{ .name = "vm.stop", .help = "Asks the guest to shut down, and turns the machine off when it does not in time; or turns it off at once.",
+	{ .name = "vm.stop", .help = "Asks the guest to shut down, by its integration component or its power button, and waits; or turns the machine off at once.",
 	  .path = "/vm/{vm}", .role = ROLE_OPERATOR, .flags = METHOD_CHANGES | METHOD_JOB | METHOD_PRIORITY, PARAMS(stop_params),
-	  .result = stop_result, .faults = FAULTS(FAULT_VM_NOT_FOUND, FAULT_VM_WRONG_STATE, FAULT_VM_WORKER_LOST, FAULT_VM_WORKER_FAILED),
+	  .result = stop_result, .faults = FAULTS(FAULT_VM_NOT_FOUND, FAULT_VM_WRONG_STATE, FAULT_VM_STOP_TIMED_OUT, FAULT_GUEST_REFUSED, FAULT_VM_WORKER_LOST,
+	      FAULT_VM_WORKER_FAILED),
 	  .example = "vm.stop(\"web1\", {timeout=120})", .call = do_stop },
-	{ .name = "vm.delete", .help = "Deletes a machine that is off, with all that is in its folder.", .path = "/vm/{vm}",
-	  .role = ROLE_ADMINISTRATOR, .flags = METHOD_CHANGES | METHOD_DESTRUCTIVE, PARAMS(vm_params),
-	  .faults = FAULTS(FAULT_VM_NOT_FOUND, FAULT_VM_WRONG_STATE, FAULT_STORAGE), .example = "vm.delete(\"web1\", {confirm=true})",
+	{ .name = "vm.delete", .help = "Deletes a machine that is off, with all that is in its folder but its disks, which are left there unless "
+	      "deleteDisks is given. A machine that is made with the same name later finds them.",
+	  .path = "/vm/{vm}", .role = ROLE_ADMINISTRATOR, .flags = METHOD_CHANGES | METHOD_DESTRUCTIVE, PARAMS(delete_params),
+	  .result = delete_result, .faults = FAULTS(FAULT_VM_NOT_FOUND, FAULT_VM_WRONG_STATE, FAULT_STORAGE), .example = "vm.delete(\"web1\", {confirm=true})",
 	  .call = do_delete },
 	{ .name = "console.open", .help = "A stream to a machine's serial port: what was written last comes first. Several may look on.",
 	  .path = "/vm/{vm}", .role = ROLE_OPERATOR, .flags = METHOD_AUDITED, PARAMS(console_params), .result = console_result,

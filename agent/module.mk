@@ -4,7 +4,7 @@ agent_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c))
 PROGS     += fh-agent
 AGENT_LDLIBS    := -lwebsockets -lssl -lcrypto -lcrypt -ljansson -lpthread
 fh-agent_MAIN   := agent/main.c
-fh-agent_LIBS   := agent transport worker fh
+fh-agent_LIBS   := agent transport worker fhdisk fh
 fh-agent_LDLIBS  = $(AGENT_LDLIBS)
 
 include agent/spawn/module.mk
@@ -19,6 +19,12 @@ vm_life_test_LDFLAGS := -Wl,--wrap=job_progress,--wrap=job_cancelled,--wrap=even
 AGENT_TESTS := dispatch_test jobs_test client_test login_test events_test carriers_test methods_test
 $(foreach t,$(AGENT_TESTS),$(eval $(t)_LDLIBS = $(AGENT_LDLIBS)))
 machines_test_LDLIBS := $(AGENT_LDLIBS)
+vm_disks_test_LDLIBS := $(AGENT_LDLIBS)
+guest_calls_test_LDLIBS := $(AGENT_LDLIBS)
+memory_balance_test_LDLIBS := $(AGENT_LDLIBS)
+vhd_methods_test_LDLIBS := $(AGENT_LDLIBS)
+disk_live_test_LDLIBS := $(AGENT_LDLIBS)
+$B/tests/unit/vm_disks_test $B/tests/unit/vhd_methods_test $B/tests/unit/disk_live_test: | $B/bin/fh-disk
 
 # The manual of the interface, from the tables of methods; a test compares it.
 api: $B/bin/fh-agent

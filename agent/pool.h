@@ -2,8 +2,8 @@
  * agent/pool.h - the threads that carry out calls, so that no call holds up a carrier or, for long, another.
  *
  * Four lanes: normal calls (4 threads), urgent ones (2 threads of their own; the normal ones help), passwords
- * (1 thread, since checking one is made slow), and calls that wait (a thread each, bounded). Queues are
- * bounded; what does not fit is refused at once. Any thread.
+ * (1 thread, since checking one is made slow), and calls that wait for a job or a machine (a thread each,
+ * bounded). Queues are bounded; what does not fit is refused at once. Any thread.
  */
 #ifndef AGENT_POOL_H
 #define AGENT_POOL_H
@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 enum lane { LANE_NORMAL, LANE_PRIORITY, LANE_LOGIN, LANE_WAIT, LANES };
-enum { POOL_NORMAL = 4, POOL_PRIORITY = 2, POOL_WAITING = 32, POOL_QUEUE = 512, POOL_LOGIN_QUEUE = 64 };
+enum { POOL_NORMAL = 4, POOL_PRIORITY = 2, POOL_WAITING = 64, POOL_QUEUE = 512, POOL_LOGIN_QUEUE = 64 };
 
 struct task {
 	struct task *next;

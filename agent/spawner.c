@@ -7,10 +7,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "lib/control.h"
 
-enum { CALL_MS = 90000 }; /* a start may take 60 s (SPAWN_START_MS) */
+enum {
+	CALL_MS = 10000,
+	START_MS = 90000, /* fh-spawn gives a worker 60 s (SPAWN_START_MS), and some for others' starts */
+	END_MS = 15000,   /* more than SPAWN_END_MS */
+	PAUSE_FIRST_MS = 2,
+	PAUSE_MS = 20,
+};
 
 struct spawn_client {
 	pthread_mutex_t lock;
@@ -100,13 +108,68 @@ id_params(const uint8_t id[GUID_BYTES])
 	return json_pack("{s:s}", "Id", guid);
 }
 
+/* Until something is so that is asked about again and again. */
+struct patience {
+	int64_t until_ms;
+	unsigned pause_ms;
+};
+
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+}
+
+static struct patience
+patience(int ms)
+{
+	return (struct patience){ .until_ms = now_ms() + ms, .pause_ms = PAUSE_FIRST_MS };
+}
+
+/* False when it has lasted too long. */
+static bool
+wait_more(struct patience *p)
+{
+	if (now_ms() >= p->until_ms)
+		return false;
+	usleep(p->pause_ms * 1000);
+	p->pause_ms = p->pause_ms * 2 < PAUSE_MS ? p->pause_ms * 2 : PAUSE_MS;
+	return true;
+}
+
+static int
+wait_ready(struct spawn_client *s, const uint8_t id[GUID_BYTES], struct patience *p, struct err *e)
+{
+	bool ready = false;
+	json_t *result;
+	int rc;
+
+	do {
+		rc = call(s, "ready", id_params(id), &result, e);
+		ready = json_is_true(json_object_get(result, "Ready"));
+		json_decref(result);
+	} while (rc == 0 && !ready && wait_more(p));
+	if (rc == 0 && !ready)
+		rc = err_set(e, ETIMEDOUT, "fh-spawn does not say what becomes of the worker");
+	return rc;
+}
+
 int
 spawner_spawn(struct spawn_client *s, const uint8_t id[GUID_BYTES], uint64_t memory_mb, struct err *e)
 {
+	struct patience p = patience(START_MS);
 	json_t *params = id_params(id);
+	int rc;
 
 	json_object_set_new(params, "MemoryInMB", json_integer((json_int_t)memory_mb));
-	return call(s, "spawn", params, NULL, e);
+	do
+		rc = call(s, "spawn", json_incref(params), NULL, e);
+	while (rc == -EAGAIN && wait_more(&p));
+	json_decref(params);
+	return rc < 0 ? rc : wait_ready(s, id, &p, e);
 }
 
 static void
@@ -124,17 +187,41 @@ read_ending(const json_t *result, struct spawn_ending *how)
 		snprintf(how->how, sizeof(how->how), "by signal %lld", status);
 }
 
+static bool
+still_runs(const json_t *result)
+{
+	const char *ending = json_string_value(json_object_get(result, "Ending"));
+
+	return ending && strcmp(ending, "Running") == 0;
+}
+
 int
 spawner_end(struct spawn_client *s, const uint8_t id[GUID_BYTES], struct spawn_ending *how, struct err *e)
 {
-	json_t *result;
-	int rc = call(s, "end", id_params(id), &result, e);
+	struct patience p = patience(END_MS);
+	bool runs;
+	int rc;
 
 	memset(how, 0, sizeof(*how));
-	if (rc == 0)
-		read_ending(result, how);
-	json_decref(result);
-	return rc;
+	do {
+		json_t *result;
+
+		rc = call(s, "end", id_params(id), &result, e);
+		runs = rc == 0 && still_runs(result);
+		if (rc == 0 && !runs)
+			read_ending(result, how);
+		json_decref(result);
+	} while (runs && wait_more(&p));
+	return runs ? err_set(e, ETIMEDOUT, "the worker does not end") : rc;
+}
+
+int
+spawner_limit(struct spawn_client *s, const uint8_t id[GUID_BYTES], uint64_t memory_mb, struct err *e)
+{
+	json_t *params = id_params(id);
+
+	json_object_set_new(params, "MemoryInMB", json_integer((json_int_t)memory_mb));
+	return call(s, "limit", params, NULL, e);
 }
 
 int

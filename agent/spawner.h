@@ -2,7 +2,8 @@
  * agent/spawner.h - the agent's side of fh-spawn (agent/spawn/spawn.h): who starts workers and knows how
  * they ended.
  *
- * It connects when first needed, and again when fh-spawn was restarted. Any thread; calls follow each other.
+ * It connects when first needed, and again when fh-spawn was restarted. Any thread. What takes its time (a
+ * start, an end) is asked about again and again, each time for a moment: nobody waits for another's worker.
  */
 #ifndef AGENT_SPAWNER_H
 #define AGENT_SPAWNER_H
@@ -32,6 +33,9 @@ int spawner_spawn(struct spawn_client *s, const uint8_t id[GUID_BYTES], uint64_t
 /* Ends it if it still runs, tells how it ended, and has it forgotten. */
 int spawner_end(
     struct spawn_client *s, const uint8_t id[GUID_BYTES], struct spawn_ending *how, struct err *e);
+/* Has its control group take so much, as spawner_spawn would, or what it takes already. -ENOENT: there is no
+ * such worker. */
+int spawner_limit(struct spawn_client *s, const uint8_t id[GUID_BYTES], uint64_t memory_mb, struct err *e);
 /* Calls fn for every worker that fh-spawn knows. */
 int spawner_each(struct spawn_client *s, void (*fn)(void *arg, const uint8_t id[GUID_BYTES], bool running),
     void *arg, struct err *e);

@@ -10,11 +10,10 @@
 #include <unistd.h>
 
 #include "agent/secret.h"
-#include "lib/text.h"
 
 struct ticket {
 	char hash[SECRET_HASH_SIZE]; /* "": free */
-	char user[USER_SIZE], source[SOURCE_SIZE];
+	struct stream_rights rights;
 	uint64_t expires_ms;
 	int fd;
 };
@@ -78,10 +77,10 @@ place_for(struct tickets *t, const char *user)
 	size_t count = 0;
 
 	for (size_t i = 0; i < TICKETS_MAX; i++)
-		count += t->ticket[i].hash[0] && strcmp(t->ticket[i].user, user) == 0;
+		count += t->ticket[i].hash[0] && strcmp(t->ticket[i].rights.who.user, user) == 0;
 	for (size_t i = 0; i < TICKETS_MAX; i++) {
 		struct ticket *k = &t->ticket[i];
-		bool counts = count < TICKETS_OF_USER || strcmp(k->user, user) == 0;
+		bool counts = count < TICKETS_OF_USER || strcmp(k->rights.who.user, user) == 0;
 
 		if (counts && (!oldest || k->expires_ms < oldest->expires_ms))
 			oldest = k; /* free ones have 0 */
@@ -90,17 +89,16 @@ place_for(struct tickets *t, const char *user)
 }
 
 void
-tickets_add(struct tickets *t, const struct identity *who, int fd, char text[TICKET_SIZE])
+tickets_add(struct tickets *t, const struct stream_rights *r, int fd, char text[TICKET_SIZE])
 {
 	struct ticket *k;
 
 	secret_new(text);
 	pthread_mutex_lock(&t->lock);
-	k = place_for(t, who->user);
+	k = place_for(t, r->who.user);
 	drop(k);
 	secret_hash(text, strlen(text), k->hash);
-	text_copy(k->user, sizeof(k->user), who->user);
-	text_copy(k->source, sizeof(k->source), who->source);
+	k->rights = *r;
 	k->expires_ms = t->now_ms() + TICKET_MS;
 	k->fd = fd;
 	pthread_mutex_unlock(&t->lock);
@@ -110,16 +108,18 @@ static bool
 is_for(const struct ticket *k, const struct identity *who)
 {
 	if (who->user[0])
-		return strcmp(who->user, k->user) == 0;
-	return strcmp(who->source, k->source) == 0;
+		return strcmp(who->user, k->rights.who.user) == 0;
+	return strcmp(who->source, k->rights.who.source) == 0;
 }
 
 int
-tickets_take(struct tickets *t, const char *text, const struct identity *who, struct fault *f)
+tickets_take(
+    struct tickets *t, const char *text, const struct identity *who, struct stream_rights *r, struct fault *f)
 {
 	char hash[SECRET_HASH_SIZE];
 	int fd = -1;
 
+	*r = (struct stream_rights){ 0 };
 	secret_hash(text, strlen(text), hash);
 	pthread_mutex_lock(&t->lock);
 	for (size_t i = 0; i < TICKETS_MAX; i++) {
@@ -129,6 +129,7 @@ tickets_take(struct tickets *t, const char *text, const struct identity *who, st
 			continue;
 		if (k->expires_ms > t->now_ms() && is_for(k, who)) {
 			fd = k->fd;
+			*r = k->rights;
 			k->hash[0] = '\0';
 		}
 		drop(k);
@@ -140,6 +141,23 @@ tickets_take(struct tickets *t, const char *text, const struct identity *who, st
 		    "Ask for a new one: each can be used once, within 30 s.",
 		    "the ticket was used, has expired, or is another user's");
 	return fd;
+}
+
+bool
+tickets_look(struct tickets *t, bool (*may)(void *arg, struct stream_rights *r), void *arg)
+{
+	bool left = false;
+
+	pthread_mutex_lock(&t->lock);
+	for (size_t i = 0; i < TICKETS_MAX; i++) {
+		struct ticket *k = &t->ticket[i];
+
+		if (k->hash[0] && !may(arg, &k->rights))
+			drop(k);
+		left = left || k->hash[0];
+	}
+	pthread_mutex_unlock(&t->lock);
+	return left;
 }
 
 int

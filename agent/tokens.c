@@ -19,6 +19,7 @@ struct token_row {
 	char user[USER_SIZE], name[USER_SIZE], hash[SECRET_HASH_SIZE];
 	unsigned role;
 	uint64_t created, expires;
+	uint64_t password; /* of a session */
 };
 
 struct tokens_file {
@@ -318,9 +319,10 @@ tokens_list(struct tokens *t, const char *user)
 static void
 to_info(const struct token_row *r, struct token_info *info)
 {
-	*info = (struct token_info){
-		.role = r->role, .created = (time_t)r->created, .expires = (time_t)r->expires
-	};
+	*info = (struct token_info){ .role = r->role,
+		.created = (time_t)r->created,
+		.expires = (time_t)r->expires,
+		.password = r->password };
 	text_copy(info->user, sizeof(info->user), r->user);
 	text_copy(info->name, sizeof(info->name), r->name);
 	if (!r->name[0])
@@ -398,7 +400,8 @@ session_place(struct tokens *t, const char *user)
 }
 
 void
-session_new(struct tokens *t, const char *user, char text[TOKEN_TEXT_SIZE], time_t *expires)
+session_new(
+    struct tokens *t, const char *user, uint64_t password, char text[TOKEN_TEXT_SIZE], time_t *expires)
 {
 	struct token_row *r;
 	char hash[SECRET_HASH_SIZE];
@@ -407,9 +410,10 @@ session_new(struct tokens *t, const char *user, char text[TOKEN_TEXT_SIZE], time
 	*expires = time(NULL) + SESSION_SECONDS;
 	pthread_mutex_lock(&t->lock);
 	r = session_place(t, user);
-	*r = (struct token_row){
-		.role = ROLE_ADMINISTRATOR, .created = (uint64_t)time(NULL), .expires = (uint64_t)*expires
-	};
+	*r = (struct token_row){ .role = ROLE_ADMINISTRATOR,
+		.created = (uint64_t)time(NULL),
+		.expires = (uint64_t)*expires,
+		.password = password };
 	text_copy(r->user, sizeof(r->user), user);
 	text_copy(r->hash, sizeof(r->hash), hash);
 	pthread_mutex_unlock(&t->lock);

@@ -31,6 +31,7 @@ struct token_info {
 	char session[SECRET_HASH_SIZE]; /* "" for a token */
 	enum role role;
 	time_t created, expires;
+	uint64_t password; /* of a session: mark of the password that opened it */
 };
 
 struct tokens;
@@ -55,7 +56,9 @@ bool tokens_counts(struct tokens *t, const char *user, const char *name);
 /* The user has gone: so have tokens and sessions. 0 or -errno when the file cannot be written. */
 int tokens_forget(struct tokens *t, const char *user, struct err *e);
 
-void session_new(struct tokens *t, const char *user, char text[TOKEN_TEXT_SIZE], time_t *expires);
+/* password: mark of the one that opens it; login_token compares it. */
+void session_new(
+    struct tokens *t, const char *user, uint64_t password, char text[TOKEN_TEXT_SIZE], time_t *expires);
 /* By its SHA-256: whether it still counts, and its end; false when there is none. */
 bool session_counts(struct tokens *t, const char *hash);
 bool session_end(struct tokens *t, const char *hash);

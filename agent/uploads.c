@@ -21,6 +21,7 @@
 #include "agent/audit.h"
 #include "agent/dispatch.h"
 #include "agent/files.h"
+#include "agent/login.h"
 #include "agent/vm_config.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -317,9 +318,19 @@ check_end(const struct upload *up, struct fault *f)
 	    "%s: more than %" PRIu64 " bytes came; nothing was kept", up->path, up->size);
 }
 
+/* Who has lost the right meanwhile has uploaded nothing. */
+static int
+check_right(struct upload *up, struct fault *f)
+{
+	if (login_holds(up->all->agent, &up->who, ROLE_ADMINISTRATOR, "/"))
+		return 0;
+	return fault_set(f, FAULT_FORBIDDEN, NULL, NULL,
+	    "%s: whoever sent it may not upload any more; nothing was kept", up->path);
+}
+
 /* All is there: into its place. */
 static int
-put_in_place(const struct upload *up, struct fault *f)
+put_in_place(struct upload *up, struct fault *f)
 {
 	int rc = check_end(up, f);
 
@@ -327,6 +338,8 @@ put_in_place(const struct upload *up, struct fault *f)
 		rc = storage_fault(f, up->path, errno);
 	if (rc == 0)
 		rc = check_end(up, f);
+	if (rc == 0)
+		rc = check_right(up, f);
 	if (rc == 0 &&
 	    renameat2(up->folder, up->temp, up->folder, up->name, up->overwrite ? 0 : RENAME_NOREPLACE) < 0)
 		rc = errno == EEXIST

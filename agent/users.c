@@ -132,7 +132,8 @@ mark_of(const char *path)
 uint64_t
 users_stamp(struct users *u)
 {
-	return u->stamp + mark_of(u->passwd) + mark_of(u->group) * 3 + mark_of(u->grants) * 5;
+	return u->stamp + mark_of(u->passwd) + mark_of(u->group) * 3 + mark_of(u->grants) * 5 +
+	       mark_of(u->shadow) * 7;
 }
 
 /* A file that is not there is empty. NULL with *e when it cannot be read. */
@@ -248,19 +249,34 @@ add_grants(struct users *u, struct identity *who)
 	free(g);
 }
 
+/* Of a line of shadow. One without any password is no log-in, but its tokens count. */
+static bool
+is_disabled(const char *line)
+{
+	char hash[LINES_FIELD];
+	unsigned long day;
+
+	if (!line)
+		return false;
+	if (number(line, 7, &day) && day <= (unsigned long)(time(NULL) / 86400))
+		return true;
+	return lines_field(line, 1, hash, sizeof(hash)) && hash[0] == '!' && strchr(hash, '$');
+}
+
 bool
 users_identify(struct users *u, const char *name, struct identity *who)
 {
 	const char *line;
-	char *passwd, *group;
+	char *passwd, *group, *shadow;
 
 	who->grants = 0;
 	who->user[0] = '\0';
 	pthread_mutex_lock(&u->lock);
 	passwd = slurp(u->passwd, NULL);
 	group = slurp(u->group, NULL);
-	line = passwd && group && name[0] ? lines_find(passwd, name) : NULL;
-	if (line && strlen(name) < USER_SIZE) {
+	shadow = slurp(u->shadow, NULL);
+	line = passwd && group && shadow && name[0] ? lines_find(passwd, name) : NULL;
+	if (line && strlen(name) < USER_SIZE && !is_disabled(lines_find(shadow, name))) {
 		enum role role = role_of(name, line, group);
 
 		text_copy(who->user, sizeof(who->user), name);
@@ -269,8 +285,11 @@ users_identify(struct users *u, const char *name, struct identity *who)
 		add_grants(u, who);
 	}
 	pthread_mutex_unlock(&u->lock);
+	if (shadow)
+		explicit_bzero(shadow, strlen(shadow));
 	free(passwd);
 	free(group);
+	free(shadow);
 	return who->user[0] != '\0';
 }
 
@@ -292,6 +311,21 @@ find_hash(struct users *u, const char *name, char *hash, size_t size)
 	free(text);
 	free(passwd);
 	return found;
+}
+
+/* FNV-1a of the salted hash. */
+uint64_t
+users_password_mark(struct users *u, const char *name)
+{
+	char hash[LINES_FIELD];
+	uint64_t mark = UINT64_C(14695981039346656037);
+
+	if (!find_hash(u, name, hash, sizeof(hash)))
+		return 0;
+	for (const char *s = hash; *s; s++)
+		mark = (mark ^ (unsigned char)*s) * UINT64_C(1099511628211);
+	explicit_bzero(hash, sizeof(hash));
+	return mark ? mark : 1;
 }
 
 static bool

@@ -28,10 +28,14 @@ void users_free(struct users *u);
 uint64_t users_stamp(struct users *u);
 /* The name of a uid: false when it has none. */
 bool users_name(struct users *u, uid_t uid, char name[USER_SIZE]);
-/* Fills in who's user and grants; false (and nobody) when there is no such user. */
+/* Fills in who's user and grants; false (and nobody) when there is no such user, or it is disabled: its
+ * password is there, but locked (passwd -l), or its account has expired (chage -E). */
 bool users_identify(struct users *u, const char *name, struct identity *who);
 /* Takes its time, the same for a user that is not there. One at a time: yescrypt wants 16 MiB. */
 bool users_check_password(struct users *u, const char *name, const char *password);
+
+/* Another one for another password; 0 when there is none to log in with. */
+uint64_t users_password_mark(struct users *u, const char *name);
 
 /* [{name, role, uid, locked}]: root and the users made here. A new reference, or NULL. */
 json_t *users_list(struct users *u);

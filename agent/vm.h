@@ -2,7 +2,7 @@
  * agent/vm.h - the machines room: what the agent knows of each machine, and who may touch it when.
  *
  * A machine (struct vm) has one lock, held for moments: to read, to change a state, to write its vm.json.
- * Nobody waits for a worker with it. Its keeper (vm_life.c), a thread that lives as long as its worker, is
+ * Nobody waits for a worker with it. Its keeper (vm_keeper.c), a thread that lives as long as its worker, is
  * the only one who talks to that worker. Machines are counted: who has found one (inventory_find) puts it
  * back (vm_put); a deleted one lives on as `gone` until the last has let go.
  *
@@ -22,6 +22,7 @@
 
 #include "agent/agent.h"
 #include "agent/vm_config.h"
+#include "agent/vm_guest.h"
 #include "lib/err.h"
 
 struct console;
@@ -65,6 +66,19 @@ struct vm {
 	uint64_t panics, resets;
 	uint64_t runs;            /* how often it has had a keeper: tells one run from the next */
 	struct vm_keeper *keeper; /* NULL: has no worker */
+	/* Its disks are being changed: its start, its end as a machine and other such changes wait
+	 * (vm_disks.h). */
+	bool disks_busy;
+	uint64_t ejected[VM_MAX_CONTROLLERS]; /* by the guest, and not yet in its document: a bit a place */
+	/* Taken from the worker, which has not closed their files yet. */
+	uint64_t leaving[VM_MAX_CONTROLLERS];
+	uint64_t claimed[VM_MAX_CONTROLLERS]; /* their images are being changed (disk_live.h) */
+	struct {
+		bool told;
+		uint64_t controller, lun;
+		char why[ERR_MSG_SIZE];
+	} merge_end;                           /* what its worker said last of a merge that has ended */
+	struct vm_guest guest;                 /* what it said of its guest; zeros when it has none */
 	struct console *console[VM_COM_PORTS]; /* made when first needed, kept as long as the machine */
 };
 
@@ -81,7 +95,9 @@ struct machines {
 	atomic_bool stopping;   /* the agent ends: keepers let go of their workers, which go on */
 	atomic_bool going_down; /* the host ends: nothing starts, what is running stays marked as running */
 	atomic_uint keepers;    /* threads */
-	pthread_t starter;      /* automatic start */
+	unsigned balance_ms;    /* memory_balance.h; tests have less patience */
+	_Atomic uint64_t balance_due; /* when (vm_now_ms) */
+	pthread_t starter;            /* automatic start */
 	bool has_starter;
 	/* event_publish, or a test's ear. Takes the reference of data. */
 	void (*publish)(struct agent *a, const char *type, json_t *data);

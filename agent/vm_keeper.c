@@ -18,12 +18,16 @@
 #include <unistd.h>
 
 #include "agent/files.h"
+#include "agent/guest_watch.h"
 #include "agent/inventory.h"
+#include "agent/memory_balance.h"
 #include "agent/spawner.h"
 #include "agent/vm_console.h"
+#include "agent/vm_disks.h"
 #include "lib/control.h"
 #include "lib/log.h"
 #include "lib/rate.h"
+#include "lib/text.h"
 
 enum { CALL_MS = 20000, START_MS = 60000, QUIT_MS = 5000, EVENTS_A_TURN = 32, STACK = 512 * 1024 };
 enum { LOOKS_BURST = 20, LOOKS_PER_S = 10, LATER_MS = 100 };
@@ -34,6 +38,7 @@ struct request {
 	bool posted; /* nobody waits: it is freed when it is done */
 	int rc;
 	struct fault fault;
+	struct keeper_call *call; /* KEEPER_CALL */
 	struct request *next;
 };
 
@@ -51,6 +56,7 @@ struct vm_keeper {
 	bool later;                /* it says so much that the rest has to wait */
 	bool unasked;              /* its state may have changed since it was asked */
 	struct rate told, looks;
+	struct guest_watch guest;
 	/* With vm->lock: */
 	struct request *queue;
 	bool settled;
@@ -136,26 +142,13 @@ attach_consoles(struct vm_keeper *k, const bool com[VM_COM_PORTS], struct err *e
 /* --- start ------------------------------------------------------------------------------------------------
  */
 
-static uint64_t
-memory_left_mb(void)
-{
-	unsigned long long kb = 0;
-	char line[128];
-	FILE *f = fopen("/proc/meminfo", "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %llu", &kb) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kb >> 10;
-}
-
 static int
 check_memory(const struct vm_config *c, struct fault *f)
 {
-	uint64_t left = memory_left_mb();
+	uint64_t total, left;
 
+	balance_host(&total, &left);
+	left >>= 20;
 	if (left == 0 || c->memory.size_mb <= left)
 		return 0;
 	return fault_set(f, FAULT_NOT_ENOUGH_MEMORY, "memory", "stop another machine, or give this one less",
@@ -183,10 +176,15 @@ open_files(struct vm_keeper *k, const struct vm_config *c, int fd[2], struct fau
 static int
 spawn(struct vm_keeper *k, const struct vm_config *c, struct fault *f)
 {
-	uint64_t mb = c->memory.maximum_mb > c->memory.size_mb ? c->memory.maximum_mb : c->memory.size_mb;
+	uint64_t mb, least;
 	struct spawn_ending how;
 	struct err e = { 0 };
-	int rc = spawner_spawn(k->ms->spawner, k->id, mb, &e);
+	int rc;
+
+	vm_config_memory(c, &least, &mb);
+	if (c->memory.dynamic) /* more only when it is to have more (guest_watch.h) */
+		mb = c->memory.size_mb;
+	rc = spawner_spawn(k->ms->spawner, k->id, mb, &e);
 
 	if (rc == -EEXIST) { /* one that is nobody's: it could not be found again */
 		spawner_end(k->ms->spawner, k->id, &how, &e);
@@ -198,6 +196,24 @@ spawn(struct vm_keeper *k, const struct vm_config *c, struct fault *f)
 	    e.code == ENODEV ? "look into the host's firmware setup for virtualisation" : NULL, &e);
 }
 
+/* Before "create": what is there then is part of the machine from its first moment. */
+static int
+give_disk(struct vm_keeper *k, const struct vm_config *c, const struct vm_disk *d, struct err *e)
+{
+	struct vm_disk_files files;
+	struct fault f = { 0 };
+	json_t *params;
+	int rc = vm_disk_open(k->ms, c, d, &files, &f);
+
+	if (rc < 0)
+		return err_set(e, EIO, "%s", f.message);
+	params = vm_disk_worker(d, files.n ? files.n - 1 : 0);
+	rc = params ? control_call(k->worker, "disk.add", params, files.fd, files.n, CALL_MS, NULL, e)
+		    : err_set(e, ENOMEM, "out of memory");
+	vm_disk_close(&files); /* the worker has them, and the locks that are on them */
+	return rc;
+}
+
 static int
 create(struct vm_keeper *k, const struct vm_config *c, const int fd[2], struct err *e)
 {
@@ -207,6 +223,8 @@ create(struct vm_keeper *k, const struct vm_config *c, const int fd[2], struct e
 	if (!params)
 		return err_set(e, ENOMEM, "out of memory");
 	rc = connect_worker(k, e);
+	for (size_t i = 0; rc == 0 && i < c->devices.disks; i++)
+		rc = give_disk(k, c, &c->devices.disk[i], e);
 	if (rc < 0)
 		json_decref(params);
 	else
@@ -226,6 +244,8 @@ start_worker(struct vm_keeper *k, const struct vm_config *c, struct fault *f)
 	if (rc == 0)
 		rc = open_files(k, c, fd, f);
 	if (rc == 0)
+		rc = vm_disks_check(k->ms, c, f);
+	if (rc == 0)
 		rc = spawn(k, c, f);
 	if (rc == 0 && create(k, c, fd, &e) < 0) {
 		rc = fault_err(f, FAULT_VM_START_FAILED, "vm", NULL, &e);
@@ -244,13 +264,20 @@ static int
 do_start(struct vm_keeper *k, struct fault *f)
 {
 	struct vm *vm = k->vm;
-	struct vm_config c;
-	int rc;
+	struct vm_config *c = malloc(sizeof(*c));
+	uint64_t least, most = 0;
+	int rc = -ENOMEM;
 
-	pthread_mutex_lock(&vm->lock);
-	c = vm->config;
-	pthread_mutex_unlock(&vm->lock);
-	rc = start_worker(k, &c, f);
+	if (c) {
+		pthread_mutex_lock(&vm->lock);
+		*c = vm->config;
+		pthread_mutex_unlock(&vm->lock);
+		vm_config_memory(c, &least, &most);
+		rc = start_worker(k, c, f);
+	} else {
+		fault_set(f, FAULT_VM_START_FAILED, "vm", NULL, "out of memory");
+	}
+	free(c);
 	if (rc < 0) {
 		k->over = true;
 		snprintf(k->reason, sizeof(k->reason), "%s", f->message);
@@ -263,6 +290,7 @@ do_start(struct vm_keeper *k, struct fault *f)
 	vm_move(k->ms, vm, VM_EV_RUNNING, "");
 	k->settled = true;
 	pthread_mutex_unlock(&vm->lock);
+	guest_watch_begin(&k->guest, k->ms, vm, most);
 	k->more = true; /* what it said while it was asked */
 	return 0;
 }
@@ -278,23 +306,28 @@ text_of(const json_t *object, const char *name)
 	return s ? s : "";
 }
 
-/* A guest may panic and reset as often as it likes; what is told is bounded. */
+/* A guest may panic and reset as often as it likes; what is told is bounded. Takes the reference of more. */
 static void
-tell(struct vm_keeper *k, const char *type, const char *member, json_t *value)
+tell_all(struct vm_keeper *k, const char *type, json_t *more)
 {
 	json_t *data;
 
 	k->told.burst = 10;
 	k->told.per_s = 1;
-	if (!rate_take(&k->told, vm_now_ms() * 1000000)) {
-		json_decref(value);
-		return;
+	if (rate_take(&k->told, vm_now_ms() * 1000000)) {
+		pthread_mutex_lock(&k->vm->lock);
+		data = vm_event_data(k->vm);
+		pthread_mutex_unlock(&k->vm->lock);
+		json_object_update(data, more);
+		k->ms->publish(k->ms->agent, type, data);
 	}
-	pthread_mutex_lock(&k->vm->lock);
-	data = vm_event_data(k->vm);
-	pthread_mutex_unlock(&k->vm->lock);
-	json_object_set_new(data, member, value);
-	k->ms->publish(k->ms->agent, type, data);
+	json_decref(more);
+}
+
+static void
+tell(struct vm_keeper *k, const char *type, const char *member, json_t *value)
+{
+	tell_all(k, type, json_pack("{s:o}", member, value));
 }
 
 static const struct {
@@ -331,7 +364,7 @@ apply_status(struct vm_keeper *k, const json_t *status)
 	} else {
 		/* "requested" explains nothing to anybody. */
 		vm_move(k->ms, vm, ev,
-		    ev == VM_EV_FAILED         ? reason
+		    ev == VM_EV_FAILED || (ev == VM_EV_PAUSED && strcmp(reason, "requested") != 0) ? reason
 		    : vm->state == VM_STOPPING ? vm->reason
 					       : "");
 	}
@@ -367,6 +400,53 @@ lost(struct vm_keeper *k)
 	k->over = k->lost = true;
 }
 
+/* What the worker says of a disk, in the words of the interface. It may say anything. */
+static json_t *
+disk_event(const json_t *params, uint64_t controller, uint64_t lun)
+{
+	static const struct {
+		const char *theirs, *ours;
+		json_type type;
+	} members[] = { { "Error", "error", JSON_STRING }, { "Operation", "operation", JSON_STRING },
+		{ "Offset", "offset", JSON_INTEGER }, { "Iops", "iops", JSON_INTEGER } };
+	json_t *data = json_pack("{s:s, s:I, s:I}", "what", text_of(params, "What"), "controller",
+	    (json_int_t)controller, "lun", (json_int_t)lun);
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		json_t *v = json_object_get(params, members[i].theirs);
+
+		if (v && json_typeof(v) == members[i].type)
+			json_object_set(data, members[i].ours, v);
+	}
+	return data;
+}
+
+static void
+hear_disk(struct vm_keeper *k, const json_t *params)
+{
+	json_int_t controller = json_integer_value(json_object_get(params, "Controller"));
+	json_int_t lun = json_integer_value(json_object_get(params, "Lun"));
+	const char *what = text_of(params, "What");
+
+	if (controller < 0 || controller >= VM_MAX_CONTROLLERS || lun < 0 || lun >= VM_CONTROLLER_UNITS)
+		return;
+	pthread_mutex_lock(&k->vm->lock);
+	if (strcmp(what, "Ejected") == 0)
+		k->vm->ejected[controller] |= 1ull << lun;
+	if (strcmp(what, "Removed") == 0)
+		k->vm->leaving[controller] &= ~(1ull << lun);
+	if (strcmp(what, "MergeEnded") == 0) {
+		k->vm->merge_end.told = true;
+		k->vm->merge_end.controller = (uint64_t)controller;
+		k->vm->merge_end.lun = (uint64_t)lun;
+		text_copy(k->vm->merge_end.why, sizeof(k->vm->merge_end.why), text_of(params, "Error"));
+		text_clean(k->vm->merge_end.why);
+	}
+	pthread_cond_broadcast(&k->vm->changed);
+	pthread_mutex_unlock(&k->vm->lock);
+	tell_all(k, "vm.disk", disk_event(params, (uint64_t)controller, (uint64_t)lun));
+}
+
 /* Returns whether its state may have changed. */
 static bool
 hear(struct vm_keeper *k, const json_t *event)
@@ -374,8 +454,11 @@ hear(struct vm_keeper *k, const json_t *event)
 	const char *method = text_of(event, "method");
 	json_t *params = json_object_get(event, "params");
 
+	if (strcmp(method, "disk") == 0)
+		hear_disk(k, params);
 	if (strcmp(method, "panic") == 0)
 		tell(k, "vm.panic", "text", json_string(text_of(params, "Text")));
+	guest_watch_hear(&k->guest, method, params);
 	return strcmp(method, "state") == 0;
 }
 
@@ -413,6 +496,7 @@ listen_to(struct vm_keeper *k)
 		lost(k);
 	else if (k->unasked || n == EVENTS_A_TURN)
 		look_closer(k);
+	vm_disks_settle(k->ms, k->vm);
 }
 
 /* --- what others ask --------------------------------------------------------------------------------------
@@ -425,11 +509,7 @@ ask_worker(struct vm_keeper *k, const char *method, struct fault *f)
 	int rc = call(k, method, NULL, -1, CALL_MS, NULL, &e);
 
 	k->more = true;
-	if (rc == 0)
-		return 0;
-	if (e.code == ECONNRESET || e.code == EPIPE)
-		return fault_set(f, FAULT_VM_WORKER_LOST, "vm", NULL, "its worker has ended");
-	return fault_err(f, FAULT_VM_WORKER_FAILED, "vm", NULL, &e);
+	return rc == 0 ? 0 : keeper_fault(f, &e);
 }
 
 static int
@@ -454,16 +534,60 @@ do_resume(struct vm_keeper *k, struct fault *f)
 	return rc;
 }
 
+/* By the component for it, whose answer is an event; a guest that has no driver for that has a power button.
+ */
 static int
-do_button(struct vm_keeper *k, struct fault *f)
+do_shut_down(struct vm_keeper *k, struct fault *f)
 {
+	struct err e = { 0 };
+	int rc = call(k, "guest.shutdown", json_pack("{s:s}", "Kind", "PowerOff"), -1, CALL_MS, NULL, &e);
+
+	k->more = true;
+	if (rc == 0 || rc == -EBUSY) /* it was asked before */
+		return 0;
+	if (rc == -ECONNRESET || rc == -EPIPE)
+		return keeper_fault(f, &e);
 	return ask_worker(k, "power_button", f);
+}
+
+int
+keeper_fault(struct fault *f, const struct err *why)
+{
+	if (why->code == ECONNRESET || why->code == EPIPE)
+		return fault_set(f, FAULT_VM_WORKER_LOST, "vm", NULL, "its worker has ended");
+	return fault_err(f, FAULT_VM_WORKER_FAILED, "vm", NULL, why);
+}
+
+/* What it said before it answered comes before the answer here as well: whoever asks finds vm as the worker
+ * saw it. */
+static void
+hear_what_came(struct vm_keeper *k)
+{
+	struct err e = { 0 };
+	json_t *event;
+
+	for (int n = 0; n < EVENTS_A_TURN && (event = control_next_event(k->worker, 0, &e)); n++) {
+		k->unasked |= hear(k, event);
+		json_decref(event);
+	}
+	k->more = true;
+}
+
+static int
+do_call(struct vm_keeper *k, struct keeper_call *c)
+{
+	int rc = control_call(
+	    k->worker, c->method, c->params, c->fd, c->fds, c->ms ? c->ms : CALL_MS, &c->result, &c->why);
+
+	c->params = NULL;
+	hear_what_came(k);
+	return rc;
 }
 
 static int (*const ops[])(struct vm_keeper *, struct fault *) = {
 	[KEEPER_START] = do_start,
 	[KEEPER_RESUME] = do_resume,
-	[KEEPER_BUTTON] = do_button,
+	[KEEPER_SHUT_DOWN] = do_shut_down,
 	[KEEPER_TURN_OFF] = do_turn_off,
 };
 
@@ -496,7 +620,7 @@ serve(struct vm_keeper *k, struct request **ending)
 	struct request *r;
 
 	while (!k->over && (r = take(k))) {
-		r->rc = ops[r->op](k, &r->fault);
+		r->rc = r->call ? do_call(k, r->call) : ops[r->op](k, &r->fault);
 		if (k->over) {
 			*ending = r;
 			return;
@@ -517,7 +641,7 @@ find_again(struct vm_keeper *k)
 	bool com[VM_COM_PORTS];
 	struct err e = { 0 };
 	json_t *stats = NULL;
-	uint64_t age;
+	uint64_t age, least, most;
 
 	if (connect_worker(k, &e) < 0 || ask_status(k, &e) < 0) {
 		k->over = k->lost = true;
@@ -527,6 +651,7 @@ find_again(struct vm_keeper *k)
 		return;
 	pthread_mutex_lock(&vm->lock);
 	memcpy(com, vm->config.com, sizeof(com));
+	vm_config_memory(&vm->config, &least, &most);
 	pthread_mutex_unlock(&vm->lock);
 	if (attach_consoles(k, com, &e) < 0)
 		log_msg(LOG_WARN, "%s: console: %s", vm->name, e.msg);
@@ -538,6 +663,7 @@ find_again(struct vm_keeper *k)
 	k->settled = true;
 	pthread_cond_broadcast(&vm->changed);
 	pthread_mutex_unlock(&vm->lock);
+	guest_watch_begin(&k->guest, k->ms, vm, most);
 	k->more = true;
 }
 
@@ -567,7 +693,12 @@ answer_rest(struct vm_keeper *k)
 
 	while ((r = k->queue)) {
 		k->queue = r->next;
-		r->rc = r->op == KEEPER_TURN_OFF || r->op == KEEPER_BUTTON
+		if (r->call) {
+			json_decref(r->call->params);
+			r->call->params = NULL;
+			err_set(&r->call->why, ECONNRESET, "its worker has ended");
+		}
+		r->rc = r->op == KEEPER_TURN_OFF || r->op == KEEPER_SHUT_DOWN
 			    ? 0
 			    : fault_set(&r->fault, FAULT_VM_WORKER_LOST, "vm", NULL, "its worker has ended");
 		answer(k, r);
@@ -588,6 +719,8 @@ finish(struct vm_keeper *k, struct request *ending)
 	disconnect(k);
 	pthread_mutex_lock(&vm->lock);
 	if (k->over) {
+		memset(vm->leaving, 0, sizeof(vm->leaving));
+		memset(&vm->guest, 0, sizeof(vm->guest));
 		if (!atomic_load(&ms->going_down) && !k->lost && !vm->gone)
 			inventory_mark_running(ms, vm, false);
 		vm->started_ms = 0;
@@ -606,6 +739,18 @@ finish(struct vm_keeper *k, struct request *ending)
 	atomic_fetch_sub(&ms->keepers, 1);
 }
 
+/* How long it may sleep. */
+static int
+patience(struct vm_keeper *k)
+{
+	bool asked = false;
+	int ms, guest = k->worker ? guest_watch_turn(&k->guest, k->worker, &asked) : -1;
+
+	k->more |= asked;
+	ms = k->more ? 0 : k->later ? LATER_MS : -1;
+	return guest >= 0 && (ms < 0 || guest < ms) ? guest : ms;
+}
+
 static void *
 keeper_main(void *arg)
 {
@@ -621,7 +766,7 @@ keeper_main(void *arg)
 			{ .fd = k->worker && !k->later ? control_client_fd(k->worker) : -1,
 			    .events = POLLIN } };
 
-		poll(p, 2, k->more ? 0 : k->later ? LATER_MS : -1);
+		poll(p, 2, patience(k));
 		if (p[0].revents && read(k->wake, &n, sizeof(n)) < 0)
 			log_msg(LOG_ERROR, "%s: eventfd: %s", k->vm->name, strerror(errno));
 		serve(k, &ending);
@@ -728,4 +873,17 @@ keeper_ask(struct vm *vm, enum keeper_op op, struct fault *f)
 	if (r.rc < 0 && f)
 		*f = r.fault;
 	return r.rc;
+}
+
+int
+keeper_call(struct vm *vm, struct keeper_call *c)
+{
+	struct request r = { .op = KEEPER_CALL, .call = c };
+
+	memset(&c->why, 0, sizeof(c->why));
+	c->result = NULL;
+	put(vm, &r);
+	while (!r.done)
+		pthread_cond_wait(&vm->changed, &vm->lock);
+	return r.rc < 0 ? -c->why.code : 0;
 }

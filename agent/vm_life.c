@@ -7,9 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/disk_live.h"
 #include "agent/files.h"
 #include "agent/inventory.h"
 #include "agent/vm_console.h"
+#include "agent/vm_disks.h"
 #include "agent/vm_keeper.h"
 #include "lib/log.h"
 
@@ -203,6 +205,40 @@ may_start(struct machines *ms, struct vm *vm, bool *changed, struct fault *f)
 	return vm->state == VM_OFF ? check_files(ms, vm, f) : 0;
 }
 
+/* With vm->lock, which is released meanwhile. Who has a file is asked of other machines. */
+static int
+check_disks(struct machines *ms, struct vm *vm, struct fault *f)
+{
+	struct vm_config *c = malloc(sizeof(*c));
+	int rc;
+
+	if (!c)
+		return fault_set(f, FAULT_INTERNAL, NULL, NULL, "out of memory");
+	*c = vm->config;
+	pthread_mutex_unlock(&vm->lock);
+	rc = vm_disks_check(ms, c, f);
+	free(c);
+	pthread_mutex_lock(&vm->lock);
+	return rc;
+}
+
+/* With vm->lock, which is released meanwhile: a change of its disks is waited for. */
+static int
+may_start_now(struct machines *ms, struct vm *vm, bool *changed, struct fault *f)
+{
+	int rc;
+
+	while (vm->disks_busy)
+		vm_wait(vm, 1000);
+	rc = may_start(ms, vm, changed, f);
+	if (rc < 0 || !*changed || vm->state != VM_OFF)
+		return rc;
+	rc = check_disks(ms, vm, f);
+	while (vm->disks_busy)
+		vm_wait(vm, 1000);
+	return rc < 0 ? rc : may_start(ms, vm, changed, f);
+}
+
 int
 vm_may_start(struct machines *ms, struct vm *vm, bool *changed, struct fault *f)
 {
@@ -210,7 +246,7 @@ vm_may_start(struct machines *ms, struct vm *vm, bool *changed, struct fault *f)
 
 	inventory_refresh(ms, vm);
 	pthread_mutex_lock(&vm->lock);
-	rc = may_start(ms, vm, changed, f);
+	rc = may_start_now(ms, vm, changed, f);
 	pthread_mutex_unlock(&vm->lock);
 	return rc;
 }
@@ -232,13 +268,49 @@ vm_start(struct machines *ms, struct vm *vm, bool *changed, struct fault *f)
 	int rc;
 
 	inventory_refresh(ms, vm);
+	disk_live_settle(ms, vm);
 	pthread_mutex_lock(&vm->lock);
-	rc = may_start(ms, vm, changed, f);
+	rc = may_start_now(ms, vm, changed, f);
 	if (rc == 0 && *changed)
 		rc = vm->state == VM_PAUSED ? keeper_ask(vm, KEEPER_RESUME, f) : start_off(ms, vm, f);
 	else
 		while (rc == 0 && vm->state == VM_STARTING && vm->keeper) /* another's start */
 			vm_wait(vm, 1000);
+	pthread_mutex_unlock(&vm->lock);
+	return rc;
+}
+
+/* With vm->lock. */
+static int
+begin_start(struct machines *ms, struct vm *vm, struct fault *f)
+{
+	struct err e = { 0 };
+
+	if (keeper_new(ms, vm, false, &e) < 0)
+		return fault_err(f, FAULT_VM_START_FAILED, "vm", NULL, &e);
+	vm_move(ms, vm, VM_EV_START, "");
+	keeper_post(vm, KEEPER_START);
+	return 0;
+}
+
+int
+vm_start_within(struct machines *ms, struct vm *vm, unsigned patience_ms, struct fault *f)
+{
+	uint64_t until = vm_now_ms() + patience_ms;
+	bool wanted;
+	int rc;
+
+	inventory_refresh(ms, vm);
+	disk_live_settle(ms, vm);
+	pthread_mutex_lock(&vm->lock);
+	rc = may_start_now(ms, vm, &wanted, f);
+	wanted = wanted && vm->state == VM_OFF;
+	if (rc == 0 && wanted)
+		rc = begin_start(ms, vm, f);
+	while (rc == 0 && vm->state == VM_STARTING && vm->keeper && vm_now_ms() < until)
+		vm_wait(vm, 100);
+	if (rc == 0 && wanted && vm->state == VM_OFF)
+		rc = fault_set(f, FAULT_VM_START_FAILED, "vm", NULL, "%s", vm->reason);
 	pthread_mutex_unlock(&vm->lock);
 	return rc;
 }
@@ -268,56 +340,109 @@ vm_turn_off(struct machines *ms, struct vm *vm, bool *changed, struct fault *f)
 	return rc;
 }
 
-/* With vm->lock. Until the machine is off, the time is over (-ETIMEDOUT) or nobody wants it any more
- * (-ECANCELED). */
-static int
-wait_off(struct vm *vm, unsigned timeout_s, struct job *j)
+/* With vm->lock. Its guest was asked, and has said that it will not, or nothing at all. */
+static bool
+has_refused(const struct vm *vm)
 {
-	uint64_t from = vm_now_ms(), now = from, most = (uint64_t)timeout_s * 1000;
-	uint64_t run = vm->runs;
+	const struct guest_asked *asked = &vm->guest.asked[GUEST_SHUTDOWN];
 
-	while (vm->keeper && vm->runs == run && now - from < most) {
+	return asked->ended && asked->why[0];
+}
+
+/* What is waited for; with vm->lock. */
+struct wait {
+	struct vm *vm;
+	const struct vm_patience *p;
+	const char *phase;
+	uint64_t run, resets; /* as they were */
+	bool until_reset;     /* else until it is off */
+};
+
+static bool
+is_over(const struct wait *w)
+{
+	return !w->vm->keeper || w->vm->runs != w->run || (w->until_reset && w->vm->resets != w->resets);
+}
+
+/* With vm->lock. Until that is so, the time is over (-ETIMEDOUT), the guest will not (-EREMOTEIO) or nobody
+ * wants it any more (-ECANCELED). */
+static int
+wait_for(const struct wait *w)
+{
+	uint64_t from = vm_now_ms(), now = from, most = (uint64_t)w->p->timeout_s * 1000;
+	struct job *j = w->p->job;
+	struct vm *vm = w->vm;
+
+	while (!is_over(w) && !has_refused(vm) && now - from < most) {
 		pthread_mutex_unlock(&vm->lock); /* a job has locks of its own */
 		if (j)
-			job_progress(j, "shutting down", (now - from) / 1000, timeout_s, "s");
+			job_progress(j, w->phase, (now - from) / 1000, w->p->timeout_s, "s");
 		bool cancelled = j && job_cancelled(j);
 		pthread_mutex_lock(&vm->lock);
-		if (cancelled && vm->keeper && vm->runs == run)
+		if (cancelled && !is_over(w))
 			return -ECANCELED;
-		if (vm->keeper && vm->runs == run)
+		if (!is_over(w) && !has_refused(vm))
 			vm_wait(vm, most - (now - from) < 300 ? (unsigned)(most - (now - from)) : 300);
 		now = vm_now_ms();
 	}
-	return vm->keeper && vm->runs == run ? -ETIMEDOUT : 0;
+	return is_over(w) ? 0 : has_refused(vm) ? -EREMOTEIO : -ETIMEDOUT;
+}
+
+/* With vm->lock. What is said when the machine goes on. */
+static int
+not_done(struct fault *f, const struct vm *vm, const struct vm_patience *p, int rc, const char *what)
+{
+	if (rc == -ECANCELED)
+		return fault_set(f, FAULT_CANCELLED, NULL, NULL,
+		    "'%s' is not waited for any more; its guest may still %s", vm->name, what);
+	if (rc == -EREMOTEIO)
+		return fault_set(f, FAULT_GUEST_REFUSED, "vm", NULL, "the guest of '%s' does not %s: %s",
+		    vm->name, what, vm->guest.asked[GUEST_SHUTDOWN].why);
+	return fault_set(f, FAULT_TIMED_OUT, "timeout", NULL, "the guest of '%s' did not %s within %u s",
+	    vm->name, what, p->timeout_s);
+}
+
+/* With vm->lock. */
+static int
+give_up(struct machines *ms, struct vm *vm, const struct vm_patience *p, int rc, struct fault *f)
+{
+	vm_move(ms, vm, VM_EV_STOP_GIVEN_UP, "");
+	if (rc != -ETIMEDOUT)
+		return not_done(f, vm, p, rc, "shut down");
+	return fault_set(f, FAULT_VM_STOP_TIMED_OUT, "timeout",
+	    "give it more time, or turn it off: force=true, or mode=turnOff",
+	    "the guest of '%s' did not shut down within %u s, and goes on", vm->name, p->timeout_s);
 }
 
 static int
-shut_down(struct machines *ms, struct vm *vm, unsigned timeout_s, struct job *j, struct fault *f)
+shut_down(struct machines *ms, struct vm *vm, const struct vm_patience *p, struct fault *f)
 {
+	const struct wait w = { .vm = vm, .p = p, .phase = "shutting down", .run = vm->runs };
 	char why[80];
 	int rc;
 
 	vm_move(ms, vm, VM_EV_STOP, "shutting down");
-	rc = keeper_ask(vm, KEEPER_BUTTON, f);
+	vm->guest.asked[GUEST_SHUTDOWN].ended = false;
+	rc = keeper_ask(vm, KEEPER_SHUT_DOWN, f);
 	if (rc < 0) {
 		vm_move(ms, vm, VM_EV_STOP_GIVEN_UP, "");
 		return rc;
 	}
-	rc = wait_off(vm, timeout_s, j);
-	if (rc == -ECANCELED) {
-		vm_move(ms, vm, VM_EV_STOP_GIVEN_UP, "");
-		return fault_set(f, FAULT_CANCELLED, NULL, NULL,
-		    "'%s' is not waited for any more; its guest may still shut down", vm->name);
-	}
+	rc = wait_for(&w);
 	if (rc == 0)
 		return 0;
-	snprintf(why, sizeof(why), "turned off: its guest did not shut down within %u s", timeout_s);
+	if (rc == -ECANCELED || !p->force)
+		return give_up(ms, vm, p, rc, f);
+	if (rc == -EREMOTEIO)
+		snprintf(why, sizeof(why), "turned off: its guest refused to shut down");
+	else
+		snprintf(
+		    why, sizeof(why), "turned off: its guest did not shut down within %u s", p->timeout_s);
 	return turn_off(ms, vm, why, f);
 }
 
 int
-vm_shut_down(
-    struct machines *ms, struct vm *vm, unsigned timeout_s, struct job *j, bool *changed, struct fault *f)
+vm_shut_down(struct machines *ms, struct vm *vm, const struct vm_patience *p, bool *changed, struct fault *f)
 {
 	int rc = 0;
 
@@ -332,7 +457,84 @@ vm_shut_down(
 	else if (vm->keeper && vm->state == VM_CRITICAL)
 		rc = turn_off(ms, vm, "turned off: it could not go on", f);
 	else if (vm->keeper)
-		rc = shut_down(ms, vm, timeout_s, j, f);
+		rc = shut_down(ms, vm, p, f);
+	pthread_mutex_unlock(&vm->lock);
+	return rc;
+}
+
+/* --- restarting -------------------------------------------------------------------------------------------
+ */
+
+/* With vm->lock. */
+static int
+ask_restart(struct vm *vm, struct fault *f)
+{
+	struct keeper_call c = { .method = "guest.shutdown", .params = json_pack("{s:s}", "Kind", "Reboot") };
+	int rc;
+
+	vm->guest.asked[GUEST_SHUTDOWN].ended = false;
+	rc = keeper_call(vm, &c);
+	json_decref(c.result);
+	if (rc == -ENOTCONN || rc == -ENOENT)
+		return fault_set(f, FAULT_GUEST_NO_CONTACT, "vm",
+		    "mode=reset restarts it without asking its guest",
+		    "the guest of '%s' cannot be asked: %s", vm->name, c.why.msg);
+	return rc < 0 ? keeper_fault(f, &c.why) : 0;
+}
+
+/* With vm->lock. */
+static int
+restart(struct vm *vm, const struct vm_patience *p, struct fault *f)
+{
+	const struct wait w = { .vm = vm,
+		.p = p,
+		.phase = "restarting",
+		.run = vm->runs,
+		.resets = vm->resets,
+		.until_reset = true };
+	int rc = ask_restart(vm, f);
+
+	if (rc < 0)
+		return rc;
+	rc = wait_for(&w);
+	if (rc < 0)
+		return not_done(f, vm, p, rc, "restart");
+	if (!vm->keeper || vm->runs != w.run)
+		return fault_set(f, FAULT_GUEST_REFUSED, "vm", "vm.start starts it",
+		    "the guest of '%s' has shut down, and not restarted", vm->name);
+	return 0;
+}
+
+int
+vm_restart(struct vm *vm, const struct vm_patience *p, struct fault *f)
+{
+	int rc;
+
+	pthread_mutex_lock(&vm->lock);
+	if (vm->gone)
+		rc = gone(f, vm);
+	else if (vm->state != VM_RUNNING)
+		rc = wrong_state(f, vm, "vm.start starts it", "restarted");
+	else
+		rc = restart(vm, p, f);
+	pthread_mutex_unlock(&vm->lock);
+	return rc;
+}
+
+int
+vm_reset(struct vm *vm, struct fault *f)
+{
+	struct keeper_call c = { .method = "reset" };
+	int rc;
+
+	pthread_mutex_lock(&vm->lock);
+	if (vm->gone)
+		rc = gone(f, vm);
+	else if (!vm->keeper || vm->state == VM_STARTING || vm->state == VM_STOPPING)
+		rc = wrong_state(f, vm, NULL, "reset");
+	else
+		rc = keeper_call(vm, &c) < 0 ? keeper_fault(f, &c.why) : 0;
+	json_decref(c.result);
 	pthread_mutex_unlock(&vm->lock);
 	return rc;
 }
@@ -386,7 +588,7 @@ begin_end(struct machines *ms, struct vm *vm)
 		return; /* what somebody has asked for goes on */
 	if (vm->state == VM_RUNNING && vm->config.auto_stop == AUTO_STOP_SHUT_DOWN) {
 		vm_move(ms, vm, VM_EV_STOP, "the host goes down");
-		keeper_post(vm, KEEPER_BUTTON);
+		keeper_post(vm, KEEPER_SHUT_DOWN);
 	} else {
 		vm_move(ms, vm, VM_EV_STOP, "turned off: the host goes down");
 		keeper_post(vm, KEEPER_TURN_OFF);

@@ -31,16 +31,30 @@ int vm_next_state(enum vm_state from, enum vm_event ev);
 
 /* Starts it (or lets a paused one go on) and waits until it runs. *changed is false when it runs already. */
 int vm_start(struct machines *ms, struct vm *vm, bool *changed, struct fault *f);
+/* Begins to start one that is off, and waits patience_ms at most: a start that takes longer goes on. Negative
+ * when it was refused, or has come to nothing by then. */
+int vm_start_within(struct machines *ms, struct vm *vm, unsigned patience_ms, struct fault *f);
 /* Whether vm_start would be refused now: the same checks, nothing done. */
 int vm_may_start(struct machines *ms, struct vm *vm, bool *changed, struct fault *f);
 /* Pulls the plug. */
 int vm_turn_off(struct machines *ms, struct vm *vm, bool *changed, struct fault *f);
+/* How a guest is asked for something that takes its time. */
+struct vm_patience {
+	unsigned timeout_s; /* for the guest to do it */
+	bool force; /* vm_shut_down: then the plug is pulled; else the machine goes on, and it is a fault */
+	struct job *job; /* hears of the progress, and can cancel the wait; may be NULL */
+};
 /*
- * Presses the power button, waits timeout_s for the guest to shut down, then pulls the plug. j (may be NULL)
- * hears of the progress and can cancel the wait: the machine then goes on, if its guest does.
+ * Asks the guest to shut down, by its integration component if it has a driver for that, else by the power
+ * button, and waits. When the wait is cancelled the machine goes on, if its guest does. GUEST_REFUSED,
+ * VM_STOP_TIMED_OUT.
  */
 int vm_shut_down(
-    struct machines *ms, struct vm *vm, unsigned timeout_s, struct job *j, bool *changed, struct fault *f);
+    struct machines *ms, struct vm *vm, const struct vm_patience *p, bool *changed, struct fault *f);
+/* Asks the guest to restart, and waits until it has. GUEST_NO_CONTACT, GUEST_REFUSED, TIMED_OUT. */
+int vm_restart(struct vm *vm, const struct vm_patience *p, struct fault *f);
+/* Starts its guest anew at once, as a reset button does. */
+int vm_reset(struct vm *vm, struct fault *f);
 
 /* Takes up the worker of vm, if there is one. */
 void vm_find_again(struct machines *ms, struct vm *vm);

@@ -9,12 +9,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/disk_live.h"
 #include "agent/inventory.h"
+#include "agent/memory_balance.h"
 #include "agent/spawner.h"
 #include "agent/vm_console.h"
 #include "agent/vm_keeper.h"
 #include "lib/file.h"
 #include "lib/log.h"
+
+enum { AUTO_PATIENCE_MS = 3000 };
 
 /* --- those that ended while no agent was there
  * -------------------------------------------------------------- */
@@ -89,6 +93,7 @@ find_all_again(struct machines *ms)
 
 	for (size_t i = 0; i < n; i++) {
 		vm_find_again(ms, all[i]);
+		disk_live_settle(ms, all[i]);
 		pthread_mutex_lock(&all[i]->lock);
 		running += all[i]->keeper != NULL;
 		pthread_mutex_unlock(&all[i]->lock);
@@ -115,6 +120,7 @@ machines_open(struct machines **out, struct agent *a,
 	ms->data = a->o.data;
 	ms->run = a->o.run;
 	ms->publish = publish;
+	ms->balance_ms = BALANCE_MS;
 	rc = inventory_open(ms, e);
 	if (rc == 0)
 		rc = consoles_new(&ms->consoles, ms->run, e);
@@ -160,6 +166,7 @@ is_to_start(struct machines *ms, struct vm *vm)
 	return yes;
 }
 
+/* One after the other, so that they do not all read their disks at once; but none waits long for another. */
 static void
 start_all(struct machines *ms)
 {
@@ -168,10 +175,9 @@ start_all(struct machines *ms)
 
 	for (size_t i = 0; i < n; i++) {
 		struct fault f = { 0 };
-		bool changed;
 
 		if (!atomic_load(&ms->stopping) && !atomic_load(&ms->going_down) && is_to_start(ms, all[i]) &&
-		    vm_start(ms, all[i], &changed, &f) < 0)
+		    vm_start_within(ms, all[i], AUTO_PATIENCE_MS, &f) < 0)
 			log_msg(LOG_ERROR, "%s: automatic start: %s", all[i]->name, f.message);
 		vm_put(all[i]);
 	}

@@ -176,6 +176,10 @@ run_worker(const struct options *o, const struct host *host, int listener, int r
 		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (rc == 0)
 		rc = control_new(&w.control, listener, worker_methods, &w, e);
+	if (rc == 0)
+		rc = disks_new(&w.disks, w.control, e);
+	if (rc == 0)
+		rc = nics_new(&w.nics, w.control, e);
 	if (rc < 0)
 		return EXIT_FAILED;
 	if (write(ready, "", 1) != 1)

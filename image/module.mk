@@ -1,5 +1,5 @@
 # image/: the appliance's image; see build.sh.
-IMAGE_PROGS = $(filter fh-worker fh-agent fh-spawn fhsh sconfig fh-install,$(PROGS))
+IMAGE_PROGS = $(filter fh-worker fh-agent fh-spawn fh-disk fhsh sconfig fh-install,$(PROGS))
 
 # Runs in the build chroot: what goes into the image, and its names for image/assemble.sh.
 image-programs:

@@ -14,11 +14,15 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "hypervisor/core/host.h"
+#include "installer/boot_entry.h"
 #include "installer/dialog.h"
 #include "installer/install.h"
 #include "installer/settings.h"
 #include "installer/silent.h"
 #include "installer/tool.h"
+
+enum { LOOKING_TRIES = 50, LOOKING_TRY_US = 100000 };
 
 #define MEDIUM "/run/freehold/medium"
 #define LOCK   "/run/freehold/install.lock"
@@ -97,8 +101,49 @@ show_progress(void *ctx, const char *step, int percent)
 	}
 }
 
+/* A failure is no more than a line: firmware finds the disk by itself, too. */
+static void
+tell_firmware(const struct screen *s, const struct layout *made)
+{
+	struct err e = { 0 };
+	char text[400];
+	bool told;
+
+	if (boot_entry_tell(made, &told, &e) < 0)
+		snprintf(text, sizeof(text),
+		    "The firmware's boot menu could not be changed (%s); it finds the disk by itself.\r\n",
+		    e.msg);
+	else if (told)
+		snprintf(text, sizeof(text), "The firmware's boot menu has it first, as Freehold.\r\n");
+	else
+		return;
+	tell(s, text);
+}
+
+/* Says it when guests cannot run here, by the worker's own check. That can be mended later: nothing is
+ * refused. */
+static void
+warn_of_processor(const struct screen *s)
+{
+	char text[600];
+	struct err e = { 0 };
+	struct host h;
+
+	if (host_open(&h, &e) == 0) {
+		close(h.kvm_fd);
+		return;
+	}
+	snprintf(text, sizeof(text),
+	    "\r\nWARNING: virtual machines cannot run on this machine as it is now:\r\n%s.\r\n"
+	    "Freehold can be installed all the same; machines start once that is mended.\r\n\r\n",
+	    e.msg);
+	tell(s, text);
+}
+
+/* live: the disk is one of this machine, whose firmware is told. */
 static int
-do_install(struct screen *s, const char *disk, const char *medium, const struct answers *a, struct err *e)
+do_install(
+    struct screen *s, const char *disk, const char *medium, const struct answers *a, bool live, struct err *e)
 {
 	struct install in = {
 		.disk = disk, .medium = medium, .answers = a, .progress = show_progress, .ctx = s
@@ -113,6 +158,8 @@ do_install(struct screen *s, const char *disk, const char *medium, const struct 
 	    "Freehold is on %s: boot partition, two slots, %.1f GB for data. It starts by BIOS and UEFI.\r\n",
 	    disk, (double)made.part[PART_DATA].size / 1e9);
 	tell(s, text);
+	if (live)
+		tell_firmware(s, &made);
 	return 0;
 }
 
@@ -131,13 +178,15 @@ finish(const struct screen *s, enum finish what)
 }
 
 /* One installation at a time: a descriptor to close when it is over. While another console has it, this one
- * waits. */
+ * waits; that the other only looked for an answer file is not worth a line. */
 static int
 lock(void)
 {
-	int fd = open(LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int fd = open(LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600), tries = 0, rc = 0;
 
-	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	while (fd >= 0 && (rc = flock(fd, LOCK_EX | LOCK_NB)) < 0 && tries++ < LOOKING_TRIES)
+		usleep(LOOKING_TRY_US);
+	if (rc < 0) {
 		puts("Another console is installing; this one waits for it.");
 		while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
 			;
@@ -197,7 +246,8 @@ silent(void)
 		disks_describe(&disk, source, sizeof(source));
 		snprintf(text, sizeof(text), "Onto %s.\r\n", source);
 		tell(&s, text);
-		rc = do_install(&s, disk.path, MEDIUM, &a, &e);
+		warn_of_processor(&s);
+		rc = do_install(&s, disk.path, MEDIUM, &a, true, &e);
 		if (rc == 0)
 			finish(&s, a.finish);
 		snprintf(text, sizeof(text), "\r\nThe installation failed: %s.\r\n", e.msg);
@@ -224,6 +274,7 @@ console(void)
 	silent();
 	if (held >= 0)
 		close(held); /* a console that nobody sits at must not keep others from it */
+	warn_of_processor(&s);
 	for (;;) {
 		switch (dialog_run(&t, &here, &disk, &a)) {
 		case CHOICE_LIVE:
@@ -235,7 +286,7 @@ console(void)
 		}
 		putchar('\n');
 		held = lock();
-		if (do_install(&s, disk.path, MEDIUM, &a, &e) == 0)
+		if (do_install(&s, disk.path, MEDIUM, &a, true, &e) == 0)
 			break; /* the lock is kept: the machine restarts */
 		if (held >= 0)
 			close(held);
@@ -302,7 +353,7 @@ main(int argc, char **argv)
 	}
 	if (!onto && choose(&a, &disk, &e) < 0)
 		return complain(&e);
-	if (do_install(&s, onto ? onto : disk.path, medium, &a, &e) < 0)
+	if (do_install(&s, onto ? onto : disk.path, medium, &a, !onto, &e) < 0)
 		return complain(&e);
 	return 0;
 }

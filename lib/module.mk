@@ -6,3 +6,4 @@ rpc_SRC       := $(wildcard lib/rpc_client*.c) lib/transport_client.c
 transport_SRC := $(filter-out $(rpc_SRC),$(wildcard lib/transport_*.c))
 fh_SRC        := $(filter-out $(rpc_SRC) $(transport_SRC),$(wildcard lib/*.c))
 RPC_LDLIBS := -lwebsockets -lssl -lcrypto -ljansson -lpthread
+source_test_LDLIBS := $(RPC_LDLIBS)

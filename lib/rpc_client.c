@@ -19,6 +19,7 @@
 #include "lib/transport_client.h"
 
 enum { CONNECT_MS = 20000, TOKEN_SIZE = 512, JOB_POLL_FIRST_MS = 20, JOB_POLL_MS = 400, CALL_MS = 30000 };
+enum { HTTP_FORBIDDEN = 403, TICKET_INVALID = 1204 }; /* agent/fault.h, a part of the interface */
 
 struct rpc_client {
 	bool remote;
@@ -68,6 +69,8 @@ connect_local(const struct rpc_client *c, struct rpc_error *e)
 }
 
 /* --- connecting to another machine -------------------------------------------------------------- */
+
+static int stream_refused(const struct rpc_client *c, struct rpc_error *e);
 
 static int
 refused_by_http(const struct rpc_client *c, const struct transport_told *told, struct rpc_error *e)
@@ -150,6 +153,8 @@ connect_remote(
 	}
 	if (rc == -EKEYREJECTED)
 		return changed_certificate(c, told.seen, e);
+	if (rc == -EACCES && told.http_status == HTTP_FORBIDDEN && kind == TRANSPORT_BYTES)
+		return stream_refused(c, e);
 	if (rc == -EACCES && told.http_status)
 		return refused_by_http(c, &told, e);
 	return rc < 0 ? unreachable(c, rc, &told, e) : fd;
@@ -666,6 +671,23 @@ stream_local(const struct rpc_client *c, const char *ticket, struct rpc_error *e
 	if (rc == 0)
 		return l.fd;
 	close(l.fd);
+	return rc;
+}
+
+/* The host has no frames for a stream that it refuses, only a status. */
+static int
+stream_refused(const struct rpc_client *c, struct rpc_error *e)
+{
+	char why[160];
+	json_t *error;
+	int rc;
+
+	snprintf(why, sizeof(why),
+	    "%.64s refused the stream: its ticket was used, has expired, or is good no more", c->at.host);
+	error = json_pack("{s:i, s:s, s:{s:s, s:s}}", "code", TICKET_INVALID, "message", why, "data",
+	    "symbol", "TICKET_INVALID", "hint", "Ask for a new one: each can be used once, within 30 s.");
+	rc = rpc_fail_remote(e, error);
+	json_decref(error);
 	return rc;
 }
 

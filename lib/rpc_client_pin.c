@@ -101,21 +101,42 @@ make_folders(const char *path)
 	}
 }
 
+/* People edit the file: its last line may have no end, and would be joined with ours. */
+static bool
+lacks_newline(int fd)
+{
+	off_t end = lseek(fd, 0, SEEK_END);
+	char last = '\n';
+
+	return end > 0 && pread(fd, &last, 1, end - 1) == 1 && last != '\n';
+}
+
+/* One write under a lock: two programs that meet hosts at once leave two whole lines. */
+static int
+add_line(int fd, const char *key, const char *fingerprint)
+{
+	char line[LINE_MAX_BYTES];
+	int n;
+
+	if (flock(fd, LOCK_EX) < 0)
+		return -errno;
+	n = snprintf(
+	    line, sizeof(line), "%s%s %s%s\n", lacks_newline(fd) ? "\n" : "", key, prefix, fingerprint);
+	if (write(fd, line, (size_t)n) != n || fsync(fd) < 0)
+		return errno ? -errno : -EIO;
+	return 0;
+}
+
 int
 rpc_pin_add(const char *file, const char *host, uint16_t port, const char *fingerprint, struct rpc_error *e)
 {
-	char key[RPC_HOST_MAX + 16], line[LINE_MAX_BYTES];
-	int fd, n, rc = 0;
+	char key[RPC_HOST_MAX + 16];
+	int fd, rc;
 
 	make_folders(file);
 	fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	make_key(key, sizeof(key), host, port);
-	n = snprintf(line, sizeof(line), "%s %s%s\n", key, prefix, fingerprint);
-	/* One write under a lock: two programs that meet hosts at once leave two whole lines. */
-	if (fd < 0 || flock(fd, LOCK_EX) < 0)
-		rc = -errno;
-	else if (write(fd, line, (size_t)n) != n || fsync(fd) < 0)
-		rc = errno ? -errno : -EIO;
+	rc = fd < 0 ? -errno : add_line(fd, key, fingerprint);
 	if (fd >= 0)
 		close(fd);
 	if (rc < 0)

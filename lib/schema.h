@@ -65,7 +65,8 @@ struct fd_set_in {
 enum {
 	SCHEMA_DEPTH_MAX = 32,         /* of arrays and objects in each other */
 	SCHEMA_TEXT_MAX = 1024 * 1024, /* bytes of a document */
-	SCHEMA_DOCUMENT_FDS = 64,      /* what FIELD_FD is described as being below of */
+	SCHEMA_DOCUMENT_FDS =
+	    128, /* what FIELD_FD is described as being below of: an image and 127 parents */
 };
 
 /*

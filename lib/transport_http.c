@@ -109,6 +109,22 @@ http_head(struct link *l, const struct out *o)
 		   : 0;
 }
 
+void
+http_refuse(struct link *l, int status, char *text)
+{
+	unsigned char buf[LWS_PRE + HEADER_MAX * 4];
+	struct out o = { .text = text, .len = text ? strlen(text) : 0, .status = status };
+
+	if (o.len > sizeof(buf) - LWS_PRE)
+		o.len = 0;
+	l->hang_up = true;
+	if (http_head(l, &o) == 0 && o.len) {
+		memcpy(buf + LWS_PRE, o.text, o.len);
+		lws_write(l->wsi, buf + LWS_PRE, o.len, LWS_WRITE_HTTP_FINAL);
+	}
+	free(text);
+}
+
 /* The answer is out: the next request, or the end. */
 static int
 http_done(struct link *l)

@@ -84,6 +84,8 @@ link_free(struct link *l)
 	struct transport *t = l->t;
 
 	link_end_user(l);
+	if (l->is_stream && t->ops->stream_closed)
+		t->ops->stream_closed(t->ctx, l);
 	pthread_mutex_lock(&t->lock);
 	if (l->dirty)
 		take_off_dirty(l);
@@ -190,9 +192,10 @@ link_trust(struct link *l)
 }
 
 void
-link_describe(const struct link *l, struct link_peer *peer, const char *authorization)
+link_describe(struct link *l, struct link_peer *peer, const char *authorization)
 {
-	*peer = (struct link_peer){ .kind = l->kind, .uid = l->uid, .authorization = authorization };
+	*peer =
+	    (struct link_peer){ .kind = l->kind, .uid = l->uid, .authorization = authorization, .link = l };
 	snprintf(peer->source, sizeof(peer->source), "%s", l->source);
 }
 

@@ -33,6 +33,20 @@ local_listen(struct transport *t, struct err *e)
 	return raw_adopt(t, ROLE_LISTEN_LOCAL, fd) ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 
+bool
+local_has_room(const struct transport *t, uid_t uid)
+{
+	size_t own = 0, others = 0;
+
+	for (const struct link *l = t->links; l; l = l->next) {
+		own += l->role == ROLE_LOCAL && l->uid == uid;
+		others += l->role == ROLE_LOCAL && l->uid != 0;
+	}
+	if (uid == 0)
+		return t->local < LINKS_LOCAL;
+	return own < LINKS_LOCAL_USER && others < LINKS_LOCAL - LINKS_LOCAL_ROOT && t->local < LINKS_LOCAL;
+}
+
 int
 local_adopt(struct transport *t, int fd, struct err *e)
 {
@@ -41,7 +55,7 @@ local_adopt(struct transport *t, int fd, struct err *e)
 	struct link_peer who;
 	struct link *l;
 
-	if (t->local >= LINKS_LOCAL || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || !local_has_room(t, peer.uid)) {
 		close(fd);
 		return err_set(e, EMFILE, "too many local connections");
 	}
@@ -87,11 +101,14 @@ stream_request(const char *line, size_t len, const char **ticket)
 static int
 local_stream(struct link *l, const char *ticket)
 {
-	char *yes;
+	char *yes, *refusal;
 
 	link_end_user(l); /* from now on no message goes to it */
-	if (stream_begin(l, ticket, NULL) < 0)
+	if (stream_begin(l, ticket, NULL, &refusal) < 0) {
+		link_send(l, refusal, refusal ? strlen(refusal) : 0, 0);
+		link_close(l);
 		return -1;
+	}
 	yes = strdup("{\"result\":{}}\n"); /* the one line before the bytes */
 	link_send(l, yes, yes ? strlen(yes) : 0, 0);
 	return 0;

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/source.h"
 #include "lib/text.h"
 
 /* The address without port; IPv4 as itself. */
@@ -28,14 +29,20 @@ source_of(const struct sockaddr_storage *ss, char out[64])
 		inet_ntop(AF_INET6, &v6->sin6_addr, out, 64);
 }
 
-static bool
-too_many_from(struct transport *t, const char *source)
+bool
+network_has_room(const struct transport *t, const char *source)
 {
+	char from[SOURCE_NETWORK_SIZE], other[SOURCE_NETWORK_SIZE];
 	size_t n = 0;
 
-	for (struct link *l = t->links; l; l = l->next)
-		n += l->role == ROLE_NETWORK && strcmp(l->source, source) == 0;
-	return n >= LINKS_SOURCE || t->network >= LINKS_NETWORK;
+	source_network(source, from);
+	for (const struct link *l = t->links; l; l = l->next) {
+		if (l->role != ROLE_NETWORK)
+			continue;
+		source_network(l->source, other);
+		n += strcmp(other, from) == 0;
+	}
+	return n < LINKS_SOURCE && t->network < LINKS_NETWORK;
 }
 
 int
@@ -70,7 +77,7 @@ network_accept(struct transport *t, int listener)
 	if (fd < 0)
 		return;
 	source_of(&ss, source);
-	if (too_many_from(t, source)) {
+	if (!network_has_room(t, source)) {
 		close(fd);
 		return;
 	}

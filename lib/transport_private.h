@@ -73,6 +73,7 @@ struct link {
 	bool slow_armed;
 	atomic_bool trusted;
 	struct link *peer; /* of a stream: its other end, both ways */
+	bool is_stream;    /* ops->stream_closed is to come */
 	bool secure;       /* TLS is a must */
 	bool held;         /* not read until the peer's queue is short again */
 };
@@ -105,7 +106,7 @@ struct transport {
 struct link *link_new(struct transport *t, enum link_role role, int fd);
 void link_free(struct link *l);
 /* Fills peer; authorization may be NULL. */
-void link_describe(const struct link *l, struct link_peer *peer, const char *authorization);
+void link_describe(struct link *l, struct link_peer *peer, const char *authorization);
 /* The user hears of it once; after that nobody else touches the link. */
 void link_end_user(struct link *l);
 void link_kill_soon(struct link *l);
@@ -143,8 +144,9 @@ bool raw_is_gone(ssize_t n);
 
 /* --- streams (transport_stream.c) --------------------------------------------------------------- */
 
-/* Makes l a stream: 0, or -1 with the refusal queued. */
-int stream_begin(struct link *l, const char *ticket, const char *authorization);
+/* Makes l a stream: 0, or -1 with the refusal (from malloc; NULL without memory), which is the caller's to
+ * tell. */
+int stream_begin(struct link *l, const char *ticket, const char *authorization, char **refusal);
 /* From one end to the other; the reader is held while more than high bytes wait. */
 void stream_pass_on(struct link *from, const char *data, size_t len, size_t high);
 /* After something was written to l: its peer may go on when no more than low bytes wait. */
@@ -156,6 +158,8 @@ int stream_end_readable(struct link *l);
 /* Binds t->local_path. */
 int local_listen(struct transport *t, struct err *e);
 void local_accept(struct transport *t, int listener);
+/* Whether another one of uid may come. */
+bool local_has_room(const struct transport *t, uid_t uid);
 /* Takes a connected socket, also when it fails. */
 int local_adopt(struct transport *t, int fd, struct err *e);
 int local_readable(struct link *l);
@@ -165,6 +169,8 @@ int local_readable(struct link *l);
 /* Opens or closes it; t->actual_port says where. */
 int network_serve(struct transport *t, bool on, uint16_t port, struct err *e);
 void network_accept(struct transport *t, int listener);
+/* Whether another one from there may come. */
+bool network_has_room(const struct transport *t, const char *source);
 /* Takes a connected socket, also when it fails. Without TLS on the plain vhost. */
 int network_adopt(struct transport *t, struct lws_vhost *vhost, int fd, const char *source);
 
@@ -175,6 +181,8 @@ bool http_in_the_clear(const struct link *l);
 /* A header of the request: out, or NULL when there is none. */
 char *http_header(struct lws *wsi, enum lws_token_indexes token, char out[HEADER_MAX]);
 int http_begin(struct link *l, const char *uri);
+/* Instead of a WebSocket: an answer, at once; the connection is to be ended. text may be NULL. */
+void http_refuse(struct link *l, int status, char *text);
 int http_body(struct link *l, const char *data, size_t len);
 int http_whole(struct link *l);
 int http_writable(struct link *l);

@@ -5,7 +5,7 @@
  *   rpc.sock                 lines; a first line {"stream":"TICKET"} makes the connection a stream of bytes
  *   POST https://HOST/rpc/v1 one message a request
  *   wss://HOST/rpc/v1        one message a text or binary frame
- *   wss://HOST/stream/TICKET binary frames, a stream of bytes
+ *   wss://HOST/stream/TICKET binary frames, a stream of bytes; status 403 and an answer when it is refused
  *
  * TLS 1.3 only, ALPN http/1.1. Messages are bounded (LINK_MESSAGE_MAX), connections, too, in number, in what
  * waits to be read by a peer (LINK_QUEUE_MAX) and in how long it may wait. No libwebsockets or OpenSSL type
@@ -29,8 +29,10 @@ enum {
 	LINK_SLOW_SECONDS = 30,           /* without a byte taken by the peer */
 	LINK_STRANGER_SECONDS = 30,       /* a WebSocket without log-in */
 	LINKS_NETWORK = 256,
-	LINKS_SOURCE = 64, /* from one address */
+	LINKS_SOURCE = 64, /* from one source (lib/source.h) */
 	LINKS_LOCAL = 128,
+	LINKS_LOCAL_ROOT = 32,          /* of those, which nobody but root gets */
+	LINKS_LOCAL_USER = 32,          /* of one user who is not root */
 	LINKS_BYTES = 64 * 1024 * 1024, /* unfinished messages of all peers */
 };
 
@@ -42,6 +44,7 @@ struct link_peer {
 	char source[64];           /* address without port; "pid 123" on the local socket */
 	uid_t uid;                 /* local */
 	const char *authorization; /* the HTTP header, or NULL; for the time of the call */
+	struct link *link;         /* the connection itself */
 };
 
 struct transport_ops {
@@ -58,6 +61,9 @@ struct transport_ops {
 	int (*stream)(void *ctx, const char *ticket, const struct link_peer *peer, char **refusal);
 	/* A sentence for a peer that is no client of ours, as an answer (from malloc). */
 	char *(*complaint)(int http_status, const char *sentence);
+	/* The link for which `stream` gave a descriptor is gone once this returns; until then link_close ends
+	 * the stream. May be NULL. */
+	void (*stream_closed)(void *ctx, struct link *l);
 };
 
 struct transport_config {

@@ -3,7 +3,6 @@
 #include "lib/transport_private.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 void
@@ -13,7 +12,7 @@ stream_pass_on(struct link *from, const char *data, size_t len, size_t high)
 	char *copy;
 	size_t queued;
 
-	if (!to || !len)
+	if (!to || !len || link_is_closing(to)) /* one that is cut gets what is queued, and no more */
 		return;
 	copy = malloc(len);
 	if (copy)
@@ -43,25 +42,21 @@ stream_release(struct link *l, size_t low)
 }
 
 int
-stream_begin(struct link *l, const char *ticket, const char *authorization)
+stream_begin(struct link *l, const char *ticket, const char *authorization, char **refusal)
 {
 	struct link_peer peer;
-	char *refusal = NULL;
 	struct link *end;
 	int fd;
 
+	*refusal = NULL;
 	link_describe(l, &peer, authorization);
-	fd = l->t->ops->stream(l->t->ctx, ticket, &peer, &refusal);
-	if (fd < 0) {
-		link_send(l, refusal, refusal ? strlen(refusal) : 0, 0);
-		link_close(l);
+	fd = l->t->ops->stream(l->t->ctx, ticket, &peer, refusal);
+	if (fd < 0)
 		return -1;
-	}
+	l->is_stream = true;
 	end = raw_adopt(l->t, ROLE_STREAM_END, fd);
-	if (!end) {
-		link_close(l);
+	if (!end)
 		return -1;
-	}
 	end->kind = l->kind = LINK_STREAM;
 	end->peer = l;
 	l->peer = end;

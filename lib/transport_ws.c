@@ -10,7 +10,7 @@ enum { TICKET_MAX = 64 };
 int
 ws_begin(struct link *l)
 {
-	char uri[HEADER_MAX], authorization[HEADER_MAX], *auth;
+	char uri[HEADER_MAX], authorization[HEADER_MAX], *auth, *refusal = NULL;
 	struct link_peer peer;
 	int rc = -1;
 
@@ -19,9 +19,11 @@ ws_begin(struct link *l)
 	auth = http_header(l->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization);
 	l->kind = LINK_WS;
 	if (strncmp(uri, "/stream/", 8) == 0 && strlen(uri) < TICKET_MAX) {
-		stream_begin(l, uri + 8, auth); /* a refusal is told in a frame */
-		l->kind = LINK_STREAM;
-		rc = 0;
+		rc = stream_begin(l, uri + 8, auth, &refusal);
+		if (rc < 0) /* never in a frame: that would look like what the stream is for */
+			http_refuse(l, HTTP_STATUS_FORBIDDEN, refusal);
+		explicit_bzero(authorization, sizeof(authorization));
+		return rc;
 	} else if (strcmp(uri, "/rpc/v1") == 0) {
 		link_describe(l, &peer, auth);
 		l->user = l->t->ops->open(l->t->ctx, l, &peer);

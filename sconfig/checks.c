@@ -16,6 +16,7 @@
 #include "sconfig/form.h"
 
 enum {
+	DISK_LEAST = 1 << 20,
 	MEMORY_LEAST = 32,
 	MEMORY_MOST = 1 << 24 /* MiB */,
 	PROCESSORS_MOST = 64,
@@ -135,7 +136,7 @@ check_time(const struct form *f, const char *text, char *why, size_t size)
 bool
 number_read(const char *text, const char *unit, json_int_t *out)
 {
-	bool memory = unit && strcmp(unit, "MiB") == 0;
+	bool bytes = unit && strcmp(unit, "bytes") == 0, memory = unit && strcmp(unit, "MiB") == 0;
 	json_int_t n = 0;
 	const char *p = text;
 
@@ -148,10 +149,10 @@ number_read(const char *text, const char *unit, json_int_t *out)
 		return false;
 	while (*p == ' ')
 		p++;
-	if (memory && *p && strchr("mMgGtT", *p)) {
-		int shift = tolower((unsigned char)*p) == 'm'   ? 0
-			    : tolower((unsigned char)*p) == 'g' ? 10
-								: 20;
+	if ((memory || bytes) && *p && strchr("mMgGtT", *p)) {
+		int shift = (bytes ? 20 : 0) + (tolower((unsigned char)*p) == 'm'      ? 0
+						   : tolower((unsigned char)*p) == 'g' ? 10
+										       : 20);
 
 		if (n > INT64_MAX >> (shift + 1))
 			return false;
@@ -174,6 +175,16 @@ check_memory(const struct form *f, const char *text, char *why, size_t size)
 		return no(why, size, "Write a number of MiB, or such as 2G.");
 	return (n >= MEMORY_LEAST && n <= MEMORY_MOST) ||
 	       no(why, size, "Memory is %d MiB at least.", MEMORY_LEAST);
+}
+
+bool
+check_disk_size(const struct form *f, const char *text, char *why, size_t size)
+{
+	json_int_t n;
+
+	(void)f;
+	return (number_read(text, "bytes", &n) && n >= DISK_LEAST) ||
+	       no(why, size, "Write a size such as 20G or 500M.");
 }
 
 bool
@@ -236,6 +247,19 @@ show_memory(const json_t *value, const json_t *doc, char *out, size_t size)
 		snprintf(out, size, "%.0f MiB", mib);
 	else
 		snprintf(out, size, "%.*f GiB", mib >= 10 * 1024 ? 0 : 1, mib / 1024);
+}
+
+void
+show_bytes(const json_t *value, const json_t *doc, char *out, size_t size)
+{
+	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+	double n = json_number_value(value);
+	size_t unit = 0;
+
+	(void)doc;
+	for (; n >= 1024 && unit < 4; unit++)
+		n /= 1024;
+	snprintf(out, size, "%.*f %s", unit && n < 10 ? 1 : 0, n, units[unit]);
 }
 
 void

@@ -20,14 +20,16 @@ bool check_address(const struct form *f, const char *text, char *why, size_t siz
 bool check_addresses(const struct form *f, const char *text, char *why, size_t size); /* some of them */
 bool check_time(const struct form *f, const char *text, char *why, size_t size); /* 2026-11-23 09:30[:00] */
 bool check_memory(const struct form *f, const char *text, char *why, size_t size);
+bool check_disk_size(const struct form *f, const char *text, char *why, size_t size);
 bool check_processors(const struct form *f, const char *text, char *why, size_t size);
 bool check_same_name(const struct form *f, const char *text, char *why, size_t size); /* as the subject */
 
-/* A whole number, with unit MiB also "2G" or "512M": false if it is none. */
+/* A whole number, with unit MiB or bytes also "2G" or "512M": false if it is none. */
 bool number_read(const char *text, const char *unit, json_int_t *out);
 
 /* page.h's show functions. */
 void show_memory(const json_t *value, const json_t *doc, char *out, size_t size);   /* MiB: "1.5 GiB" */
+void show_bytes(const json_t *value, const json_t *doc, char *out, size_t size);    /* "1.5 GiB" */
 void show_duration(const json_t *value, const json_t *doc, char *out, size_t size); /* s: "3 d 4 h" */
 void show_on(const json_t *value, const json_t *doc, char *out, size_t size);       /* "enabled" */
 /* Any JSON value as text: lists with blanks between, null as "". */

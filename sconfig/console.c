@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "sconfig/term.h"
+#include "shell/screen.h"
 
 enum { CTRL_BRACKET = 0x1d };
 
@@ -78,13 +79,11 @@ pass(int fd)
 enum console_end
 console_run(int fd)
 {
-	/* What a guest may have left: another character set, colours, a scrolling region. */
-	static const char reset[] = "\017\033(B\033[m\033[r\r\n";
 	enum console_end end;
 
 	term_raw();
 	end = pass(fd);
-	write_all(1, reset, sizeof(reset) - 1);
+	screen_reset(1);
 	term_restore();
 	close(fd);
 	return end;

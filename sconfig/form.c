@@ -24,6 +24,7 @@ struct form {
 	const struct page *page;
 	struct link *link;
 	char subject[VALUE_SIZE];
+	json_t *part;  /* what names a part of the subject; NULL: the page is about all of it */
 	json_t *doc;   /* load's answer, the part that the page is about; NULL: not loaded */
 	json_t *would; /* what the agent said it would do */
 	char trouble[REASON_SIZE];
@@ -56,10 +57,19 @@ item_index(const struct form *f, const char *member, size_t len)
 struct form *
 form_new(const struct page *page, struct link *link, const char *subject)
 {
+	return form_new_part(page, link, subject, NULL);
+}
+
+struct form *
+form_new_part(const struct page *page, struct link *link, const char *subject, json_t *part)
+{
 	struct form *f = calloc(1, sizeof(*f));
 
-	if (!f)
+	if (!f) {
+		json_decref(part);
 		return NULL;
+	}
+	f->part = part;
 	f->page = page;
 	f->link = link;
 	set_text(f->subject, sizeof(f->subject), subject ? subject : "");
@@ -67,6 +77,7 @@ form_new(const struct page *page, struct link *link, const char *subject)
 		f->n++;
 	f->entry = calloc(f->n ? f->n : 1, sizeof(*f->entry));
 	if (!f->entry) {
+		json_decref(f->part);
 		free(f);
 		return NULL;
 	}
@@ -90,6 +101,7 @@ form_free(struct form *f)
 	if (!f)
 		return;
 	drop_choices(f);
+	json_decref(f->part);
 	json_decref(f->doc);
 	json_decref(f->would);
 	free(f->entry);
@@ -253,6 +265,8 @@ subject_params(const struct form *f)
 
 	if (f->page->subject)
 		json_object_set_new(params, f->page->subject, json_string(f->subject));
+	if (f->part)
+		json_object_update(params, f->part);
 	return params;
 }
 
@@ -421,17 +435,10 @@ fixed_choices(struct entry *entry, const char *const *names)
 static void
 show_label(const json_t *value, char *out, size_t size)
 {
-	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
-	double n = json_number_value(value);
-	size_t unit = 0;
-
-	if (!json_is_integer(value)) {
+	if (json_is_integer(value))
+		show_bytes(value, NULL, out, size);
+	else
 		show_plain(value, out, size);
-		return;
-	}
-	for (; n >= 1024 && unit < 4; unit++)
-		n /= 1024;
-	snprintf(out, size, "%.*f %s", unit && n < 10 ? 1 : 0, n, units[unit]);
 }
 
 static void
@@ -519,7 +526,8 @@ form_check_item(struct form *f, size_t i)
 		if (item->flags & ITEM_REQUIRED)
 			snprintf(entry->error, sizeof(entry->error), "%s is needed.", item->label);
 	} else if (item->type == ITEM_NUMBER && !number_read(entry->value, item->unit, &number)) {
-		snprintf(entry->error, sizeof(entry->error), "Write a number.");
+		if (!item->check || item->check(f, entry->value, entry->error, sizeof(entry->error)))
+			snprintf(entry->error, sizeof(entry->error), "Write a number.");
 	} else if ((item->type == ITEM_CHOICE || item->type == ITEM_BOOL) && !is_choice(f, i)) {
 		snprintf(entry->error, sizeof(entry->error), "Choose one of the list.");
 	} else if (item->check && (form_changed(f, i) || f->page->flags & PAGE_CREATES)) {
@@ -527,7 +535,9 @@ form_check_item(struct form *f, size_t i)
 			return false;
 		entry->error[0] = '\0';
 	}
-	if (item->type == ITEM_NUMBER && !entry->error[0] && entry->value[0]) /* "2G" is 2048 from here on */
+	/* "2G" is 2048 from here on; of bytes nobody reads the digits. */
+	if (item->type == ITEM_NUMBER && !entry->error[0] && entry->value[0] &&
+	    !(item->unit && strcmp(item->unit, "bytes") == 0))
 		snprintf(entry->value, sizeof(entry->value), "%" JSON_INTEGER_FORMAT, number);
 	return !entry->error[0];
 }

@@ -24,6 +24,9 @@ struct form;
 /* Loads the page, for the object called subject if the page has such ("" if not). The form is made even if
  * loading fails; form_trouble then says why. NULL only when memory is out. */
 struct form *form_new(const struct page *page, struct link *link, const char *subject);
+/* The same for a part of the subject: what names it (an object, taken; NULL: none) is sent with every call.
+ */
+struct form *form_new_part(const struct page *page, struct link *link, const char *subject, json_t *part);
 void form_free(struct form *f);
 /* Loads again. What the user has changed stays, if keep. 0, or negative with form_trouble. */
 int form_load(struct form *f, bool keep);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <langinfo.h>
+#include <limits.h>
 #include <locale.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/text.h"
 #include "sconfig/console.h"
 #include "sconfig/link_rpc.h"
 #include "sconfig/prompts.h"
@@ -26,7 +28,9 @@
 #include "sconfig/term_curses.h"
 #include "sconfig/ui.h"
 
-enum { TICK_MS = 500, EMPTY_READS_MOST = 100 };
+enum { TICK_MS = 500, EMPTY_READS_MOST = 100, NOTICE_MOST = 4096 };
+
+#define AGENT_SOCKET "/run/freehold/rpc.sock"
 
 static volatile sig_atomic_t ended; /* the signal that ends us */
 
@@ -39,6 +43,7 @@ struct app {
 	bool prompts; /* asked for */
 	bool full;    /* the terminal is ncurses' now */
 	char host[128];
+	char *notice; /* what the start of this host had to tell, until it is shown */
 };
 
 static void
@@ -283,6 +288,32 @@ full_loop(struct app *a, struct ui *ui)
 	}
 }
 
+/* The file beside the agent's socket that the start of the host has left; NULL: all went well. */
+static char *
+read_notice(void)
+{
+	const char *socket = getenv("FREEHOLD_SOCKET");
+	char path[PATH_MAX], *text = NULL, *line, *rest;
+	size_t n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s", socket && *socket ? socket : AGENT_SOCKET);
+	line = strrchr(path, '/');
+	snprintf(line ? line + 1 : path, 16, "notice");
+	f = fopen(path, "re");
+	if (f && (text = calloc(1, NOTICE_MOST + 1)) != NULL)
+		n = fread(text, 1, NOTICE_MOST, f);
+	if (f)
+		fclose(f);
+	for (rest = text; (line = strsep(&rest, "\n")) != NULL && rest; rest[-1] = '\n')
+		text_clean(line);
+	if (n == 0) {
+		free(text);
+		text = NULL;
+	}
+	return text;
+}
+
 static enum full_end
 run_full(struct app *a)
 {
@@ -295,6 +326,9 @@ run_full(struct app *a)
 	a->cells.ascii = !a->term.unicode || curses_is_plain();
 	ui_begin(&ui, &a->link, &a->cells, &a->terminal);
 	ui.quiet = a->term.serial;
+	if (a->notice)
+		ui_push(&ui, view_text(strdup("What the start of this host has to tell"), a->notice));
+	a->notice = NULL;
 	end = full_loop(a, &ui);
 	ui_end(&ui);
 	curses_close();
@@ -313,6 +347,10 @@ run_prompts(struct app *a)
 
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
+	if (a->notice)
+		printf("What the start of this host has to tell:\n%s\n", a->notice);
+	free(a->notice);
+	a->notice = NULL;
 	end = prompts_run(&p);
 	catch (SIGTERM, on_end, 0);
 	catch (SIGHUP, on_end, 0);
@@ -400,8 +438,8 @@ main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, "");
 	term_look(&a.term);
-	if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
-		setlocale(LC_CTYPE, "C.UTF-8"); /* what is typed is UTF-8 all the same */
+	if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0 && setlocale(LC_CTYPE, "C.UTF-8"))
+		setenv("LC_CTYPE", "C.UTF-8", 1); /* what is typed is UTF-8 all the same, in the shell too */
 	rc = read_options(&a, argc, argv);
 	if (rc >= 0)
 		return rc;
@@ -414,7 +452,9 @@ main(int argc, char **argv)
 		return 1;
 	}
 	a.rpc.may_ask = false;
+	a.notice = a.host[0] ? NULL : read_notice();
 	rc = run(&a);
+	free(a.notice);
 	link_rpc_close(&a.rpc);
 	cells_free(&a.cells);
 	return rc;

@@ -3,7 +3,8 @@ sconfig_MAIN := sconfig/main.c sconfig/term.c sconfig/term_curses.c sconfig/cons
 LIBS         += sconfig
 sconfig_SRC  := $(filter-out $(sconfig_MAIN),$(wildcard sconfig/*.c))
 PROGS        += sconfig
-sconfig_LIBS   := sconfig rpc fh
+# Of the shell only what puts a terminal right after a console.
+sconfig_LIBS   := sconfig shell rpc fh
 sconfig_LDLIBS := -lncursesw -ltinfo -lwebsockets -lssl -lcrypto -ljansson -lpthread
 
 # Descriptions of the usual terminals, for systems that have none: each as text that ncurses reads from TERMINFO.

@@ -80,6 +80,10 @@ struct action {
 	const char *method;      /* ACTION_CALL: called with the row's name, and */
 	const char *params;      /* more, as JSON text; may be NULL */
 	const char *confirm;     /* a question with %s for the name; NULL: done at once */
+	bool rare;               /* not in the foot: Enter and ? list it */
+	/* What of the row it is sent, if not the page's row_params: what of the disk is about its image, ...
+	 */
+	const char *const *row_params;
 };
 
 enum page_kind {
@@ -114,8 +118,11 @@ struct page {
 	    *subject; /* parameter of load and apply that names the object: "vm"; NULL: there is but one */
 	const struct column *columns;
 	const char *row_key; /* PAGE_TABLE: member of a row that names it */
-	const char *events;  /* event types that make it stale begin so: "vm." */
-	const char *empty;   /* said when there is no row, or nothing to choose for an ITEM_KEY */
+	/* PAGE_TABLE with a subject, whose rows are parts of that: the members that name one (NULL behind the
+	 * last), sent with its actions under the same names. Without a subject a row is a machine. */
+	const char *const *row_params;
+	const char *events; /* event types that make it stale begin so: "vm." */
+	const char *empty;  /* said when there is no row, or nothing to choose for an ITEM_KEY */
 	const struct action *actions;
 	/* Shown beside the title in the main menu; host: answer of host.get, vms: array of vm.list (or NULL).
 	 */

@@ -66,6 +66,8 @@ static const struct item machine_items[] = {
 	{ "state", ITEM_FACT, "State",
 	    "Some settings wait for the machine's next start; what is applied says so." },
 	{ "reason", ITEM_FACT, "Reason", "Why it is in this state." },
+	{ "heartbeat", ITEM_FACT, "Guest", "Whether its system lives.", .show = show_heartbeat },
+	{ "addresses", ITEM_FACT, "Addresses", "Its system's, as that says." },
 	{ "name", ITEM_TEXT, "Name", "What it is called here, such as web1.", ITEM_REQUIRED,
 	    .check = check_vm_name },
 	{ "memory", ITEM_NUMBER, "Memory", "In MiB, or such as 2G. It is taken from the host while it runs.",
@@ -119,10 +121,14 @@ const struct page page_vm_settings = {
 };
 
 static const struct item delete_items[] = {
-	{ "name", ITEM_FACT, "Name", "The machine that is deleted, with all that is in its folder." },
+	{ "name", ITEM_FACT, "Name", "The machine that is deleted, with what is in its folder." },
 	{ "state", ITEM_FACT, "State", "A machine must be off to be deleted." },
 	{ "again", ITEM_TEXT, "Type its name", "To be sure that it is this one: its name, letter by letter.",
 	    ITEM_REQUIRED | ITEM_UNSENT, .check = check_same_name },
+	{ "deleteDisks", ITEM_BOOL, "Its disks, too",
+	    "The disks in its folder. If not, they stay there, and a new machine of the same name finds "
+	    "them.",
+	    ITEM_UNREAD, .first = "no" },
 	{ 0 },
 };
 
@@ -130,7 +136,9 @@ const struct page page_vm_delete = {
 	.number = -1,
 	.name = "vm-delete",
 	.title = "Delete a machine",
-	.about = "Deletes the machine and its folder. There is no way back.",
+	.about =
+	    "Deletes the machine and what is in its folder; its disks only if that is chosen. There is no "
+	    "way back.",
 	.kind = PAGE_FORM,
 	.flags = PAGE_DESTRUCTIVE | PAGE_LEAVES,
 	.items = delete_items,
@@ -145,7 +153,7 @@ const struct page page_vm_delete = {
 static const struct action machine_actions[] = {
 	{ 'n', "New", "Creates a machine.", ACTION_PAGE, true, &page_vm_create },
 	{ 's', "Start", "Starts it.", ACTION_CALL, .method = "vm.start" },
-	{ 't', "Stop", "Asks its system to shut down, as its power button would.", ACTION_CALL,
+	{ 't', "Stop", "Asks its system to shut down; if it does not, it goes on.", ACTION_CALL,
 	    .method = "vm.stop", .params = "{\"mode\":\"shutdown\"}", .confirm = "Shut down %s?" },
 	{ 'o', "Turn off", "Cuts its power; what it has not written is lost.", ACTION_CALL,
 	    .method = "vm.stop", .params = "{\"mode\":\"turnOff\"}",
@@ -154,6 +162,19 @@ static const struct action machine_actions[] = {
 	    .method = "console.open" },
 	{ 'e', "Settings", "Shows and changes what it has.", ACTION_PAGE, .page = &page_vm_settings },
 	{ 'd', "Delete", "Deletes it, after asking.", ACTION_PAGE, .page = &page_vm_delete },
+	{ 'i', "Disks", "Its disks and DVD drives.", ACTION_PAGE, .page = &page_disks },
+	{ 'm', "Memory", "What memory it has, and may have.", ACTION_PAGE, .page = &page_memory,
+	    .rare = true },
+	{ 'g', "Guest", "What its system says of itself.", ACTION_PAGE, .page = &page_guest, .rare = true },
+	{ 'v', "Integration services", "How host and guest speak.", ACTION_PAGE, .page = &page_services,
+	    .rare = true },
+	{ 'f', "Copy a file", "Copies a file of this host into its system.", ACTION_PAGE, .page = &page_copy,
+	    .rare = true },
+	{ 'r', "Restart", "Asks its system to restart.", ACTION_CALL, .method = "vm.restart",
+	    .confirm = "Restart %s?", .rare = true },
+	{ 'x', "Reset", "Starts it anew at once; what it has not written is lost.", ACTION_CALL,
+	    .method = "vm.restart", .params = "{\"mode\":\"reset\"}",
+	    .confirm = "Reset %s? What it has not written is lost.", .rare = true },
 	{ 0 },
 };
 

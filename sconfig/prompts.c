@@ -333,10 +333,11 @@ form_round(struct prompts *p, struct form *f, int from, enum reply *r)
 	return apply_form(p, f, &at) ? -1 : refused(p, f, at);
 }
 
+/* part: what names a part of the subject (form.h), taken. */
 static enum reply
-run_form(struct prompts *p, const struct page *page, const char *subject)
+run_form(struct prompts *p, const struct page *page, const char *subject, json_t *part)
 {
-	struct form *f = form_new(page, p->link, subject);
+	struct form *f = form_new_part(page, p->link, subject, part);
 	enum reply r = REPLY_TEXT;
 
 	if (!f)
@@ -374,9 +375,43 @@ show_rows(struct prompts *p, const struct page *page, const json_t *list)
 	}
 }
 
-static void
-call_action(struct prompts *p, const struct action *a, const char *name)
+/* A list, whose it is ("": the host's), and the row that was chosen ("": none). */
+struct listed {
+	const struct page *page;
+	const char *subject;
+	const json_t *list;
+	char name[VALUE_SIZE];
+};
+
+static const char *
+whom(const struct listed *l)
 {
+	return l->page->subject ? l->subject : l->name;
+}
+
+/* What names the row as a part of the subject: a new object, or NULL when it is none. */
+static json_t *
+row_part(const struct listed *l, const struct action *a)
+{
+	const char *const *members = a->row_params ? a->row_params : l->page->row_params;
+	json_t *part = members && l->name[0] ? json_object() : NULL, *row;
+	size_t i;
+
+	json_array_foreach(l->list, i, row)
+	{
+		const char *key = json_string_value(json_object_get(row, l->page->row_key));
+
+		for (const char *const *m = members; part && key && strcmp(key, l->name) == 0 && *m; m++)
+			json_object_set(part, *m, json_object_get(row, *m));
+	}
+	return part;
+}
+
+static void
+call_action(struct prompts *p, const struct action *a, const struct listed *l)
+{
+	const char *name = l->name;
+	json_t *part = row_part(l, a);
 	json_t *params = a->params ? json_loads(a->params, 0, NULL) : json_object(), *answer = NULL;
 	char question[VALUE_SIZE + 160], what[VALUE_SIZE + 64];
 	const char *mark = a->confirm ? strstr(a->confirm, "%s") : NULL, *job;
@@ -387,10 +422,14 @@ call_action(struct prompts *p, const struct action *a, const char *name)
 		    mark + 2);
 		if (!ask_yes(p, question, false)) {
 			json_decref(params);
+			json_decref(part);
 			return;
 		}
 	}
-	json_object_set_new(params, "vm", json_string(name));
+	json_object_set_new(params, "vm", json_string(whom(l)));
+	if (part)
+		json_object_update(params, part);
+	json_decref(part);
 	if (link_change(p->link, a->method, params, (struct link_change){ 0 }, &answer, &e) < 0) {
 		say_error(p, &e);
 		return;
@@ -406,16 +445,20 @@ call_action(struct prompts *p, const struct action *a, const char *name)
 	json_decref(answer);
 }
 
+static enum reply run_table(struct prompts *p, const struct page *page, const char *subject);
+
 static enum reply
-act(struct prompts *p, const struct action *a, const char *name)
+act(struct prompts *p, const struct action *a, const struct listed *l)
 {
 	struct rpc_error e = { 0 };
 
+	if (a->kind == ACTION_PAGE && a->page->kind == PAGE_TABLE)
+		return run_table(p, a->page, whom(l)) == REPLY_EOF ? REPLY_EOF : REPLY_TEXT;
 	if (a->kind == ACTION_PAGE)
-		return run_form(p, a->page, name);
+		return run_form(p, a->page, whom(l), row_part(l, a));
 	if (a->kind == ACTION_CALL)
-		call_action(p, a, name);
-	else if (p->terminal && p->terminal->console(p->terminal->ctx, name, &e) < 0)
+		call_action(p, a, l);
+	else if (p->terminal && p->terminal->console(p->terminal->ctx, l->name, &e) < 0)
 		say_error(p, &e);
 	return REPLY_TEXT;
 }
@@ -423,7 +466,8 @@ act(struct prompts *p, const struct action *a, const char *name)
 static void
 explain_actions(struct prompts *p, const struct page *page)
 {
-	say(p, "  %s\n  Type a letter and the number or name of a machine: s 1\n", page->about);
+	say(p, "  %s\n  Type a letter and the number or name of a row: %c 1\n", page->about,
+	    page->actions[1].key);
 	for (const struct action *a = page->actions; a->key; a++)
 		say(p, "  %c  %-10s %s\n", a->key, a->label, a->help);
 	say(p, "  Enter shows the list anew, . goes back. In Lua: %s()\n", page->load);
@@ -452,19 +496,20 @@ find_object(const struct page *page, const json_t *list, const char *word, char 
 }
 
 static enum reply
-answer_table(struct prompts *p, const struct page *page, const json_t *list, const char *line)
+answer_table(struct prompts *p, struct listed *l, const char *line)
 {
 	const char *word = line + (line[0] != '\0');
-	char name[VALUE_SIZE];
 
 	word += strspn(word, " ");
-	for (const struct action *a = page->actions; a->key; a++) {
+	for (const struct action *a = l->page->actions; a->key; a++) {
 		if (tolower((unsigned char)line[0]) != a->key || (line[1] && line[1] != ' '))
 			continue;
-		find_object(
-		    page, list, json_array_size(list) == 1 && !word[0] ? "1" : word, name, sizeof(name));
-		if (a->no_row || name[0])
-			return act(p, a, name);
+		find_object(l->page, l->list, json_array_size(l->list) == 1 && !word[0] ? "1" : word, l->name,
+		    sizeof(l->name));
+		if (a->no_row)
+			l->name[0] = '\0';
+		if (a->no_row || l->name[0])
+			return act(p, a, l);
 		say(p, "! Which one? Type %c and its number.\n", a->key);
 		return REPLY_TEXT;
 	}
@@ -474,24 +519,26 @@ answer_table(struct prompts *p, const struct page *page, const json_t *list, con
 }
 
 static enum reply
-run_table(struct prompts *p, const struct page *page)
+run_table(struct prompts *p, const struct page *page, const char *subject)
 {
 	enum reply r = REPLY_TEXT;
 	char line[VALUE_SIZE];
 
 	while (r != REPLY_BACK && r != REPLY_EOF) {
+		struct listed l = { .page = page, .subject = subject };
 		struct rpc_error e;
-		json_t *answer = NULL, *list;
+		json_t *answer = NULL,
+		       *params = page->subject ? json_pack("{s:s}", page->subject, subject) : NULL;
 
-		say(p, "\n%s\n", page->title);
-		if (link_call(p->link, page->load, NULL, &answer, &e) < 0)
+		say(p, "\n%s%s%s\n", page->title, page->subject ? ": " : "", page->subject ? subject : "");
+		if (link_call(p->link, page->load, params, &answer, &e) < 0)
 			say_error(p, &e);
-		list = json_object_get(answer, page->member);
-		show_rows(p, page, list);
+		l.list = json_object_get(answer, page->member);
+		show_rows(p, page, l.list);
 		r = ask(p, "Letter and number (? for help, . to go back):", NULL, line, sizeof(line));
 		if (r == REPLY_HELP)
 			explain_actions(p, page);
-		else if (r == REPLY_TEXT && answer_table(p, page, list, line) == REPLY_EOF)
+		else if (r == REPLY_TEXT && answer_table(p, &l, line) == REPLY_EOF)
 			r = REPLY_EOF;
 		json_decref(answer);
 	}
@@ -543,9 +590,9 @@ run_page(struct prompts *p, const struct page *page, bool *log_off)
 		run_shell(p);
 		return REPLY_TEXT;
 	case PAGE_TABLE:
-		return run_table(p, page);
+		return run_table(p, page, "");
 	default:
-		return run_form(p, page, "");
+		return run_form(p, page, "", NULL);
 	}
 }
 

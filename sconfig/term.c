@@ -4,6 +4,7 @@
 #include "sconfig/term.h"
 
 #include <langinfo.h>
+#include <linux/kd.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,10 +36,21 @@ is_screen(const char *name)
 	return strncmp(name, "/dev/tty", 8) == 0 && name[8] >= '0' && name[8] <= '9';
 }
 
+/* A screen of the host that is in UTF-8 mode, as the kernel's are unless they were told otherwise: its font
+ * has lines. */
+static bool
+is_unicode_screen(const char *name)
+{
+	int mode;
+
+	return name && is_screen(name) && ioctl(0, KDGKBMODE, &mode) == 0 && mode == K_UNICODE;
+}
+
 void
 term_look(struct terminal *t)
 {
 	const char *name = ttyname(0), *type = getenv("TERM");
+	bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 
 	t->is_tty = isatty(0) && isatty(1);
 	t->serial = t->is_tty && is_serial(name);
@@ -47,7 +59,7 @@ term_look(struct terminal *t)
 		setenv("TERM", type, 1);
 	}
 	t->dumb = strcmp(type, "dumb") == 0 || strcmp(type, "unknown") == 0;
-	t->unicode = strcmp(nl_langinfo(CODESET), "UTF-8") == 0 && !t->serial && !t->dumb &&
+	t->unicode = (utf8 || is_unicode_screen(name)) && !t->serial && !t->dumb &&
 		     strncmp(type, "vt", 2) != 0 && strcmp(type, "ansi") != 0;
 }
 

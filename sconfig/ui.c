@@ -144,13 +144,20 @@ run_shell(struct ui *ui)
 void
 ui_open(struct ui *ui, const struct page *page, const char *subject)
 {
+	ui_open_part(ui, page, subject, NULL);
+}
+
+void
+ui_open_part(struct ui *ui, const struct page *page, const char *subject, json_t *part)
+{
 	ui->message[0] = '\0';
 	if (page->kind == PAGE_SHELL)
 		run_shell(ui);
 	else if (page->kind == PAGE_TABLE)
-		ui_push(ui, view_table(ui, page));
+		ui_push(ui, view_table(ui, page, subject));
 	else
-		ui_push(ui, view_form(ui, page, subject));
+		ui_push(ui, view_form(ui, page, subject, json_incref(part)));
+	json_decref(part);
 }
 
 static void

@@ -84,14 +84,16 @@ void ui_say_error(struct ui *ui, const struct rpc_error *e);
 void ui_changed(struct ui *ui, const char *event);
 /* Opens a page from the tables. */
 void ui_open(struct ui *ui, const struct page *page, const char *subject);
+/* The same for a part of the subject (form.h); part is taken. */
+void ui_open_part(struct ui *ui, const struct page *page, const char *subject, json_t *part);
 /* Loads host and vms again. */
 void ui_load(struct ui *ui);
 /* Whether an event of that type makes a page stale. */
 bool page_hears(const struct page *page, const char *event);
 
 struct view *view_menu(void);
-struct view *view_form(struct ui *ui, const struct page *page, const char *subject);
-struct view *view_table(struct ui *ui, const struct page *page);
+struct view *view_form(struct ui *ui, const struct page *page, const char *subject, json_t *part);
+struct view *view_table(struct ui *ui, const struct page *page, const char *subject);
 /* Scrolled text; both are taken (to be freed). */
 struct view *view_text(char *title, char *text);
 /* One of several buttons, ended by NULL; chosen gets its number, or -1. ctx must outlive the view: usually

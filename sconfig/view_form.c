@@ -546,14 +546,16 @@ static const struct view_ops form_ops = {
 };
 
 struct view *
-view_form(struct ui *ui, const struct page *page, const char *subject)
+view_form(struct ui *ui, const struct page *page, const char *subject, json_t *part)
 {
 	struct form_view *v = calloc(1, sizeof(*v));
 
-	if (!v)
+	if (!v) {
+		json_decref(part);
 		return NULL;
+	}
 	v->view = (struct view){ &form_ops, "Tab/Enter next   Space change   ? or Esc 1 help   Esc back" };
-	v->form = form_new(page, ui->link, subject);
+	v->form = form_new_part(page, ui->link, subject, part);
 	if (!v->form) {
 		free(v);
 		return NULL;

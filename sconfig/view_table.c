@@ -7,11 +7,13 @@
 #include "sconfig/checks.h"
 #include "sconfig/ui.h"
 
-enum { MARGIN = 3 };
+enum { MARGIN = 3, KEYS_WIDTH = 80 };
 
 struct table_view {
 	struct view view;
 	const struct page *page;
+	char subject[VALUE_SIZE]; /* whose list it is; "" when it is the host's */
+	char title[VALUE_SIZE + 64];
 	json_t *list; /* array; NULL: not loaded */
 	char trouble[REASON_SIZE];
 	char focused[VALUE_SIZE]; /* key of the row with the focus, which may move */
@@ -55,9 +57,10 @@ static void
 load(struct table_view *t, struct ui *ui)
 {
 	struct rpc_error e;
-	json_t *answer = NULL;
+	json_t *answer = NULL,
+	       *params = t->page->subject ? json_pack("{s:s}", t->page->subject, t->subject) : NULL;
 
-	if (link_call(ui->link, t->page->load, NULL, &answer, &e) < 0) {
+	if (link_call(ui->link, t->page->load, params, &answer, &e) < 0) {
 		link_error_text(&e, t->trouble, sizeof(t->trouble));
 	} else {
 		t->trouble[0] = '\0';
@@ -131,13 +134,36 @@ table_draw(struct view *v, struct ui *ui, struct box area)
 		draw_row(t, ui->cells, json_array_get(t->list, (size_t)i), row++, area, i == t->focus);
 }
 
+/* What names the row with the focus as a part of the subject: an object, or NULL when it is no part. */
+static json_t *
+row_part(const struct table_view *t, const struct action *a)
+{
+	const json_t *row = json_array_get(t->list, (size_t)t->focus);
+	const char *const *members = a->row_params ? a->row_params : t->page->row_params;
+	json_t *part = members && !a->no_row ? json_object() : NULL;
+
+	for (const char *const *p = members; part && *p; p++)
+		json_object_set(part, *p, json_object_get(row, *p));
+	return part;
+}
+
+/* Whom an action is about: the subject of the list, or the row. */
+static const char *
+whom(const struct table_view *t, const struct action *a)
+{
+	return t->page->subject ? t->subject : a->no_row ? "" : t->focused;
+}
+
 static json_t *
 action_params(const struct table_view *t, const struct action *a)
 {
-	json_t *params = a->params ? json_loads(a->params, 0, NULL) : json_object();
+	json_t *params = a->params ? json_loads(a->params, 0, NULL) : json_object(), *part = row_part(t, a);
 
-	if (params && !a->no_row)
-		json_object_set_new(params, "vm", json_string(t->focused));
+	if (params && whom(t, a)[0])
+		json_object_set_new(params, "vm", json_string(whom(t, a)));
+	if (params && part)
+		json_object_update(params, part);
+	json_decref(part);
 	return params;
 }
 
@@ -206,9 +232,9 @@ static void
 act(struct table_view *t, struct ui *ui, const struct action *a)
 {
 	if (!a->no_row && !row_count(t))
-		ui_say(ui, "! There is no machine to do this with.");
+		ui_say(ui, "! There is nothing in the list to do this with.");
 	else if (a->kind == ACTION_PAGE)
-		ui_open(ui, a->page, a->no_row ? "" : t->focused);
+		ui_open_part(ui, a->page, whom(t, a), row_part(t, a));
 	else if (a->kind == ACTION_CONSOLE)
 		open_console(t, ui);
 	else if (a->confirm)
@@ -284,13 +310,19 @@ table_help(struct view *v, struct ui *ui, FILE *out)
 {
 	struct table_view *t = (struct table_view *)v;
 	int n = 1;
+	char *list = lua_call(t->page->load, t->page->subject ? t->subject : NULL, NULL, false);
 
 	(void)ui;
-	fprintf(out, "%s\n\nThe list in Lua (option 15):\n    %s()\n\n", t->page->about, t->page->load);
+	fprintf(out, "%s\n\nThe list in Lua (option 15):\n    %s\n\n", t->page->about,
+	    list ? list : t->page->load);
+	free(list);
 	for (const struct action *a = t->page->actions; a && a->key; a++, n++) {
-		json_t *params = a->params ? json_loads(a->params, 0, NULL) : json_object();
-		const char *method = a->method ? a->method : a->page->apply;
-		char *lua = lua_call(method, a->no_row ? NULL : t->focused, params,
+		json_t *params = action_params(t, a);
+		const char *method = a->method ? a->method : a->page->apply ? a->page->apply : a->page->load;
+		char *lua;
+
+		json_object_del(params, "vm");
+		lua = lua_call(method, whom(t, a)[0] ? whom(t, a) : NULL, params,
 		    a->page && a->page->flags & PAGE_DESTRUCTIVE);
 
 		fprintf(out, "%c or %d: %s. %s\n    %s\n", a->key, n, a->label, a->help, lua ? lua : method);
@@ -304,7 +336,7 @@ table_help(struct view *v, struct ui *ui, FILE *out)
 static const char *
 table_title(struct view *v)
 {
-	return ((struct table_view *)v)->page->title;
+	return ((struct table_view *)v)->title;
 }
 
 static void
@@ -325,19 +357,34 @@ static const struct view_ops table_ops = {
 	.free = table_free,
 };
 
+/* The foot: keys with gap blanks between them. Returns its width. */
+static int
+put_keys(struct table_view *t, int gap)
+{
+	size_t len = 0;
+
+	for (const struct action *a = t->page->actions; a && a->key && len < sizeof(t->keys); a++)
+		if (!a->rare)
+			len += (size_t)snprintf(
+			    t->keys + len, sizeof(t->keys) - len, "%c %s%*s", a->key, a->label, gap, "");
+	if (len < sizeof(t->keys))
+		snprintf(t->keys + len, sizeof(t->keys) - len, "? help");
+	return cells_width(t->keys);
+}
+
 struct view *
-view_table(struct ui *ui, const struct page *page)
+view_table(struct ui *ui, const struct page *page, const char *subject)
 {
 	struct table_view *t = calloc(1, sizeof(*t));
 
 	if (!t)
 		return NULL;
 	t->page = page;
+	snprintf(t->subject, sizeof(t->subject), "%s", page->subject ? subject : "");
+	snprintf(t->title, sizeof(t->title), "%s%s%s", page->title, t->subject[0] ? ": " : "", t->subject);
 	t->view = (struct view){ &table_ops, t->keys };
-	for (const struct action *a = page->actions; a && a->key; a++)
-		snprintf(t->keys + strlen(t->keys), sizeof(t->keys) - strlen(t->keys), "%c %s  ", a->key,
-		    a->label);
-	snprintf(t->keys + strlen(t->keys), sizeof(t->keys) - strlen(t->keys), "? help");
+	if (put_keys(t, 2) >= KEYS_WIDTH)
+		put_keys(t, 1);
 	load(t, ui);
 	return &t->view;
 }

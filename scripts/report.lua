@@ -31,13 +31,24 @@ local function gather()
 	for _, state in ipairs{ "Running", "Off", "Paused", "Saved", "Critical" } do
 		sum[state:lower()] = count(machines, function(m) return m.state == state end)
 	end
+	local disks = {}
+	sum.disks, sum.diskSize, sum.diskUsed = 0, 0, 0
 	for _, m in ipairs(machines) do
+		-- One may have been deleted since the list was made, and a host may be older than disks.
+		local ok, answer = pcall(function() return disk.list(m.name) end)
+		for _, d in ipairs(ok and answer.disks or {}) do
+			d.vm = m.name
+			disks[#disks + 1] = d
+			sum.disks = sum.disks + 1
+			sum.diskSize = sum.diskSize + (tonumber(d.size) or 0)
+			sum.diskUsed = sum.diskUsed + (tonumber(d.used) or 0)
+		end
 		if m.state == "Running" then
 			sum.memory = sum.memory + (tonumber(m.memory) or 0)
 			sum.processors = sum.processors + (tonumber(m.processors) or 0)
 		end
 	end
-	return { host = h, machines = json.array(machines), sum = sum }
+	return { host = h, machines = json.array(machines), disks = json.array(disks), sum = sum }
 end
 
 local function heading(text)
@@ -56,6 +67,19 @@ local function show(r)
 	print(("running ones have %d MiB of memory and %d processors"):format(sum.memory, sum.processors))
 	print()
 	print_table(vms())
+	if sum.disks > 0 then
+		print()
+		heading("Disks")
+		print(("%d disks and DVDs of %.1f GiB; %.1f GiB of the data disk are used"):format(sum.disks,
+			sum.diskSize / 2^30, sum.diskUsed / 2^30))
+		print()
+		print(("%-20s %-5s %-11s %9s %9s  %s"):format("machine", "place", "type", "GiB", "used GiB", "file"))
+		for _, d in ipairs(r.disks) do
+			print(("%-20s %-5s %-11s %9.1f %9.1f  %s%s"):format(d.vm, d.place, d.type,
+				(tonumber(d.size) or 0) / 2^30, (tonumber(d.used) or 0) / 2^30, tostring(d.path),
+				d.problem ~= "" and d.problem and ": " .. tostring(d.problem) or ""))
+		end
+	end
 	for _, m in ipairs(r.machines) do
 		if m.state == "Critical" then
 			print(("\n%s is critical: %s"):format(m.name, tostring(m.reason)))

@@ -152,6 +152,7 @@ read_operation(struct operation *op, const json_t *m)
 		.changes = flag(m, "x-changes"),
 		.job = flag(m, "x-job"),
 		.destructive = flag(m, "x-destructive"),
+		.destroys = text(m, "x-destroys"),
 		.result = json_object_get(json_object_get(m, "result"), "schema"),
 		.errors = json_object_get(m, "errors"),
 	};

@@ -39,6 +39,7 @@ struct operation {
 	const char *verb; /* "create", within name */
 	const char *help, *example, *role;
 	bool changes, job, destructive;
+	const char *destroys; /* name of a parameter that makes it destructive when it is true; "" */
 	struct param *params;
 	size_t n_params;
 	const json_t *result; /* JSON schema of the answer, or NULL */

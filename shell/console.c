@@ -65,7 +65,7 @@ from_machine(int stream, int out)
 }
 
 bool
-console_pump(int in, int out, int stream)
+shell_console_pump(int in, int out, int stream)
 {
 	struct pollfd p[2] = { { .fd = in, .events = POLLIN }, { .fd = stream, .events = POLLIN } };
 	int rc = 1;
@@ -85,7 +85,7 @@ console_pump(int in, int out, int stream)
 }
 
 int
-console_attach(struct session *s, const json_t *params, struct rpc_error *e)
+shell_console_attach(struct session *s, const json_t *params, struct rpc_error *e)
 {
 	const char *vm = json_string_value(json_object_get(params, "vm")), *ticket;
 	json_t *answer;
@@ -111,7 +111,7 @@ console_attach(struct session *s, const json_t *params, struct rpc_error *e)
 		close(fd);
 		return -ENOTTY;
 	}
-	escaped = console_pump(STDIN_FILENO, STDOUT_FILENO, fd);
+	escaped = shell_console_pump(STDIN_FILENO, STDOUT_FILENO, fd);
 	tty_restore();
 	close(fd);
 	printf(escaped ? "\nLeft the console.\n" : "\nThe console has ended.\n");

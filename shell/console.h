@@ -15,8 +15,8 @@ enum { CONSOLE_ESCAPE = 0x1d }; /* Ctrl-] */
 
 /* Opens what params say ({vm, port}) and stays until Ctrl-] is pressed or the stream ends: 0, or a
  * negative errno with *e. The terminal is raw meanwhile. */
-int console_attach(struct session *s, const json_t *params, struct rpc_error *e);
+int shell_console_attach(struct session *s, const json_t *params, struct rpc_error *e);
 /* Pumps between a terminal (in, out) and a stream until the escape or an end: true for the escape. */
-bool console_pump(int in, int out, int stream);
+bool shell_console_pump(int in, int out, int stream);
 
 #endif

@@ -175,6 +175,11 @@ put_facts(FILE *f, const struct operation *op, size_t width)
 		fputs("Runs as a job, which is waited for; --background leaves it.\n", f);
 	if (op->destructive)
 		fputs("Asks before it does anything; --yes (in Lua: confirm=true) answers.\n", f);
+	if (*op->destroys) {
+		fputs("With ", f);
+		out_clean(f, op->destroys, false);
+		fputs(" it asks before it does anything; --yes (in Lua: confirm=true) answers.\n", f);
+	}
 	if (op->changes)
 		fputs("Changes something; --what-if tells what it would do.\n", f);
 	if (*op->example) {

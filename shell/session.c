@@ -291,7 +291,9 @@ static int
 confirm(const struct session *s, const struct operation *op, json_t *params, const struct call_options *o,
     struct rpc_error *e)
 {
-	if (!op->destructive || json_object_get(meta(params), "confirm"))
+	if (!op->destructive && !json_is_true(json_object_get(params, op->destroys)))
+		return 0;
+	if (json_object_get(meta(params), "confirm"))
 		return 0;
 	if (!s->yes && !o->yes) {
 		json_t *shown = json_copy(params);
@@ -525,7 +527,7 @@ session_call(struct session *s, const struct operation *op, json_t *params, cons
 	memset(e, 0, sizeof(*e));
 	session_interrupted();
 	if (strcmp(op->name, "vm.console") == 0)
-		rc = console_attach(s, params, e);
+		rc = shell_console_attach(s, params, e);
 	else if (strcmp(op->name, "file.upload") == 0)
 		rc = upload(s, op, params, o, result, e);
 	else

@@ -12,10 +12,12 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "shell/screen.h"
+
 /* The one terminal of the process: as it was, and whether it must be put back. */
 static struct termios before;
 static int changed_fd = -1;
-static volatile sig_atomic_t changed;
+static volatile sig_atomic_t changed, raw;
 
 static const int deadly[] = { SIGHUP, SIGTERM, SIGQUIT, SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
 
@@ -24,6 +26,10 @@ tty_restore(void)
 {
 	int saved = errno;
 
+	if (raw) {
+		raw = 0;
+		screen_reset(STDOUT_FILENO);
+	}
 	if (changed) {
 		changed = 0;
 		tcsetattr(changed_fd, TCSAFLUSH, &before);
@@ -67,7 +73,11 @@ tty_raw(void)
 		return -1;
 	now = before;
 	cfmakeraw(&now);
-	return change(STDIN_FILENO, &now);
+	raw = 1;
+	if (change(STDIN_FILENO, &now) == 0)
+		return 0;
+	raw = 0;
+	return -1;
 }
 
 /* A line of at most size - 1 bytes from fd; the rest of a longer one is lost. */

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Raw mode at descriptor 0, and back. tty_restore is safe twice, and in a signal handler. */
+/* Raw mode at descriptor 0 for a console, and back, with what the guest has done to the screen undone.
+ * tty_restore is safe twice, and in a signal handler. */
 int tty_raw(void);
 void tty_restore(void);
 

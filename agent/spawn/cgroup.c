@@ -1,6 +1,7 @@
 /* agent/spawn/cgroup.c - control groups (v2) of workers: Documentation/admin-guide/cgroup-v2.rst. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +9,6 @@
 #include <unistd.h>
 
 #include "agent/spawn/spawn.h"
-
-enum { REMOVE_TRIES = 50, REMOVE_WAIT_US = 20000 };
 
 static int
 write_file(const char *dir, const char *name, const char *file, const char *text, struct err *e)
@@ -43,18 +42,72 @@ cgroup_prepare(const char *parent, struct err *e)
 	return rc;
 }
 
+/* What an earlier worker, or an earlier fh-spawn, has left. */
+static int
+clear_old(const char *parent, const char *name, struct err *e)
+{
+	pid_t pid;
+
+	cgroup_kill(parent, name);
+	pid = cgroup_pid(parent, name);
+	if (pid && kill(pid, 0) == 0)
+		return err_set(e, EBUSY, "process %d of an earlier worker does not end", (int)pid);
+	return 0;
+}
+
+static uint64_t
+limit_mb(uint64_t memory_mb)
+{
+	return memory_mb + memory_mb / 64 + SPAWN_OVERHEAD_MB;
+}
+
+static int
+set_limit(const char *parent, const char *name, uint64_t memory_mb, struct err *e)
+{
+	char number[32];
+
+	snprintf(number, sizeof(number), "%lluM", (unsigned long long)limit_mb(memory_mb));
+	return write_file(parent, name, "memory.max", number, e);
+}
+
+/* In MiB; bytes as the kernel tells them, or MiB as they were written. UINT64_MAX: none. */
+static uint64_t
+read_limit(const char *parent, const char *name)
+{
+	char path[PATH_MAX], text[32] = "", *end;
+	unsigned long long n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s/memory.max", parent, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	n = strtoull(text, &end, 10);
+	return strncmp(text, "max", 3) == 0 ? UINT64_MAX : *end == 'M' ? n : n >> 20;
+}
+
+int
+cgroup_raise(const char *parent, const char *name, uint64_t memory_mb, struct err *e)
+{
+	return read_limit(parent, name) >= limit_mb(memory_mb) ? 0 : set_limit(parent, name, memory_mb, e);
+}
+
 int
 cgroup_make(const char *parent, const char *name, uint64_t memory_mb, struct err *e)
 {
 	char path[PATH_MAX], number[32];
-	uint64_t most = memory_mb + memory_mb / 64 + SPAWN_OVERHEAD_MB;
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/%s", parent, name);
-	if (mkdir(path, 0755) < 0 && errno != EEXIST)
-		return err_sys(e, "%s", path);
-	snprintf(number, sizeof(number), "%lluM", (unsigned long long)most);
-	rc = write_file(parent, name, "memory.max", number, e);
+	rc = mkdir(path, 0755) == 0 ? 0
+	     : errno == EEXIST      ? clear_old(parent, name, e)
+				    : err_sys(e, "%s", path);
+	if (rc < 0)
+		return rc;
+	rc = set_limit(parent, name, memory_mb, e);
 	snprintf(number, sizeof(number), "%d", SPAWN_PIDS);
 	if (rc == 0)
 		rc = write_file(parent, name, "pids.max", number, e);
@@ -89,13 +142,11 @@ cgroup_kill(const char *parent, const char *name)
 	write_file(parent, name, "cgroup.kill", "1", &e);
 }
 
-/* A group is busy for a moment after its last process has ended. */
-void
+bool
 cgroup_remove(const char *parent, const char *name)
 {
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/%s", parent, name);
-	for (int i = 0; i < REMOVE_TRIES && rmdir(path) < 0 && errno == EBUSY; i++)
-		usleep(REMOVE_WAIT_US);
+	return rmdir(path) == 0 || errno != EBUSY;
 }

@@ -43,6 +43,14 @@ open_pid(pid_t pid)
 	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
+static void
+close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 /* --- the table --------------------------------------------------------------------------------------- */
 
 struct child *
@@ -59,6 +67,8 @@ let_go(struct child *c)
 {
 	if (c->pidfd >= 0)
 		close(c->pidfd);
+	if (c->first_fd >= 0)
+		close(c->first_fd);
 	if (c->log_fd >= 0)
 		close(c->log_fd);
 	free(c);
@@ -88,7 +98,7 @@ static bool
 make_room(struct spawner *s)
 {
 	for (size_t i = 0; s->children == SPAWN_MAX && i < s->children; i++)
-		if (s->child[i]->pidfd < 0)
+		if (s->child[i]->state == CHILD_ENDED)
 			children_forget(s, s->child[i]);
 	return s->children < SPAWN_MAX;
 }
@@ -109,7 +119,7 @@ add(struct spawner *s, const uint8_t id[GUID_BYTES], struct err *e)
 	}
 	memcpy(c->id, id, GUID_BYTES);
 	guid_format(id, c->name);
-	c->pidfd = c->log_fd = -1;
+	c->pidfd = c->first_fd = c->log_fd = -1;
 	s->child[s->children++] = c;
 	return c;
 }
@@ -118,7 +128,7 @@ static bool
 uid_in_use(const struct spawner *s, uid_t uid)
 {
 	for (size_t i = 0; i < s->children; i++)
-		if (s->child[i]->pidfd >= 0 && s->child[i]->uid == uid)
+		if (s->child[i]->state != CHILD_ENDED && s->child[i]->uid == uid)
 			return true;
 	return false;
 }
@@ -283,34 +293,69 @@ tell(struct spawner *s, const struct child *c)
 			"Status", c->status, "LastWords", words));
 }
 
+/* All is over, or given up. */
+static void
+finish(struct spawner *s, struct child *c)
+{
+	close_fd(&c->log_fd);
+	remove_files(s, c->name);
+	c->state = CHILD_ENDED;
+	if (!c->why.code)
+		tell(s, c);
+}
+
+/* Its control group may hold more than it: nothing of a machine goes on without its worker. */
+static void
+leave(struct spawner *s, struct child *c)
+{
+	c->state = CHILD_LEAVING;
+	c->until_ms = now_ms() + SPAWN_END_MS;
+	cgroup_kill(s->cgroup, c->name);
+	if (cgroup_remove(s->cgroup, c->name))
+		finish(s, c);
+}
+
+static void
+look_at_group(struct spawner *s, struct child *c)
+{
+	bool gone = cgroup_remove(s->cgroup, c->name);
+
+	if (!gone && now_ms() < c->until_ms) {
+		cgroup_kill(s->cgroup, c->name);
+		return;
+	}
+	if (!gone)
+		log_msg(LOG_ERROR, "%s: there are processes in its control group that do not end", c->name);
+	finish(s, c);
+}
+
 void
 children_ended(struct spawner *s, struct child *c)
 {
 	learn_ending(c);
-	close(c->pidfd);
-	c->pidfd = -1;
+	close_fd(&c->pidfd);
 	for (int i = 0; i < 64 + 1; i++) /* a FIFO holds 64 KiB */
 		children_log(c);
-	close(c->log_fd);
-	c->log_fd = -1;
-	cgroup_remove(s->cgroup, c->name);
-	remove_files(s, c->name);
-	tell(s, c);
+	leave(s, c);
 }
 
-int
-children_end(struct spawner *s, struct child *c, struct err *e)
+void
+children_end(struct spawner *s, struct child *c)
 {
-	struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
+	struct pollfd p = { .fd = c->state == CHILD_STARTING ? c->first_fd : c->pidfd, .events = POLLIN };
 
-	if (c->pidfd < 0)
-		return 0;
+	if (c->state == CHILD_LEAVING)
+		look_at_group(s, c);
+	if (c->state != CHILD_STARTING && c->state != CHILD_RUNS)
+		return;
 	cgroup_kill(s->cgroup, c->name);
-	syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
-	if (poll(&p, 1, SPAWN_END_MS) <= 0)
-		return err_set(e, ETIMEDOUT, "the worker does not end: process %d", (int)c->pid);
-	children_ended(s, c);
-	return 0;
+	syscall(SYS_pidfd_send_signal, p.fd, SIGKILL, NULL, 0);
+	if (poll(&p, 1, SPAWN_END_WAIT_MS) <= 0)
+		return; /* its end is heard later */
+	if (c->state == CHILD_STARTING)
+		children_started(s, c);
+	else
+		children_ended(s, c);
 }
 
 /* --- the start ---------------------------------------------------------------------------------------- */
@@ -341,26 +386,23 @@ run_worker(const struct spawner *s, const struct child *c, pid_t *pid, struct er
 	return rc ? err_set(e, rc, "%s: %s", s->worker, strerror(rc)) : 0;
 }
 
-/* fh-worker's first process ends with 0 when the worker is ready, else says why not. */
+/* fh-worker's first process has ended: with 0 when the worker is ready, else it has said why not. */
 static int
-wait_ready(struct child *c, pid_t pid, struct err *e)
+judge(struct child *c, struct err *e)
 {
-	struct pollfd p = { .fd = open_pid(pid), .events = POLLIN };
 	char words[SPAWN_WORDS + 1];
 	int status = 0;
 
-	if (p.fd < 0 || poll(&p, 1, SPAWN_START_MS) <= 0)
-		kill(pid, SIGKILL);
-	if (p.fd >= 0)
-		close(p.fd);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	while (waitpid(c->first, &status, 0) < 0 && errno == EINTR)
 		;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	children_log(c);
 	children_words(c, words);
-	if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status) && now_ms() >= c->until_ms)
 		return err_set(e, ETIMEDOUT, "the worker was not ready within %d s", SPAWN_START_MS / 1000);
+	if (WIFSIGNALED(status))
+		return err_set(e, ECANCELED, "the worker was ended before it was ready");
 	return err_set(e, WEXITSTATUS(status) == EXIT_HOST ? ENODEV : EIO, "%s",
 	    words[0] ? words : "the worker did not start, and said nothing");
 }
@@ -375,23 +417,51 @@ watch(const struct spawner *s, struct child *c, struct err *e)
 	return 0;
 }
 
+void
+children_started(struct spawner *s, struct child *c)
+{
+	int rc = judge(c, &c->why);
+
+	close_fd(&c->first_fd);
+	if (rc == 0)
+		rc = watch(s, c, &c->why);
+	if (rc == 0) {
+		c->state = CHILD_RUNS;
+		log_msg(LOG_INFO, "%s: process %d, user %u", c->name, (int)c->pid, (unsigned)c->uid);
+	} else {
+		leave(s, c);
+	}
+}
+
+/* Without a descriptor for its first process nobody would hear of its end. */
+static int
+follow_first(struct child *c, struct err *e)
+{
+	c->first_fd = open_pid(c->first);
+	if (c->first_fd >= 0)
+		return 0;
+	err_sys(e, "process %d", (int)c->first);
+	kill(c->first, SIGKILL);
+	while (waitpid(c->first, NULL, 0) < 0 && errno == EINTR)
+		;
+	return -e->code;
+}
+
 static int
 start(const struct spawner *s, struct child *c, uint64_t memory_mb, struct err *e)
 {
-	pid_t first = 0;
 	int rc;
 
 	remove_files(s, c->name);
 	rc = cgroup_make(s->cgroup, c->name, memory_mb, e);
 	if (rc < 0)
 		return rc;
+	c->until_ms = now_ms() + SPAWN_START_MS;
 	rc = open_log(s, c, e);
 	if (rc == 0)
-		rc = run_worker(s, c, &first, e);
+		rc = run_worker(s, c, &c->first, e);
 	if (rc == 0)
-		rc = wait_ready(c, first, e);
-	if (rc == 0)
-		rc = watch(s, c, e);
+		rc = follow_first(c, e);
 	if (rc < 0) {
 		cgroup_kill(s->cgroup, c->name);
 		cgroup_remove(s->cgroup, c->name);
@@ -400,15 +470,39 @@ start(const struct spawner *s, struct child *c, uint64_t memory_mb, struct err *
 	return rc;
 }
 
+static size_t
+count_starting(const struct spawner *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->children; i++)
+		n += s->child[i]->state == CHILD_STARTING;
+	return n;
+}
+
+static int
+may_start(const struct spawner *s, const struct child *c, struct err *e)
+{
+	if (c && c->state == CHILD_LEAVING)
+		return err_set(
+		    e, EAGAIN, "%s: what is left of its last worker is still being ended", c->name);
+	if (c && c->state != CHILD_ENDED)
+		return err_set(e, EEXIST, "%s: has its worker already, process %d", c->name,
+		    (int)(c->pid ? c->pid : c->first));
+	if (count_starting(s) >= SPAWN_STARTS)
+		return err_set(e, EAGAIN, "%d workers are being started already", SPAWN_STARTS);
+	return 0;
+}
+
 int
 children_start(
     struct spawner *s, const uint8_t id[GUID_BYTES], uint64_t memory_mb, struct child **out, struct err *e)
 {
 	struct child *c = children_get(s, id);
-	int rc;
+	int rc = may_start(s, c, e);
 
-	if (c && c->pidfd >= 0)
-		return err_set(e, EEXIST, "%s: has its worker already, process %d", c->name, (int)c->pid);
+	if (rc < 0)
+		return rc;
 	if (c)
 		children_forget(s, c);
 	c = add(s, id, e);
@@ -420,9 +514,30 @@ children_start(
 		children_forget(s, c);
 		return rc;
 	}
-	log_msg(LOG_INFO, "%s: process %d, user %u", c->name, (int)c->pid, (unsigned)c->uid);
 	*out = c;
 	return 0;
+}
+
+/* --- what time brings --------------------------------------------------------------------------------- */
+
+int
+children_tend(struct spawner *s)
+{
+	int64_t now = now_ms(), next = INT64_MAX;
+
+	for (size_t i = 0; i < s->children; i++) {
+		struct child *c = s->child[i];
+
+		if (c->state == CHILD_LEAVING)
+			look_at_group(s, c);
+		else if (c->state == CHILD_STARTING && now >= c->until_ms)
+			children_end(s, c);
+		if (c->state == CHILD_LEAVING || (c->state == CHILD_STARTING && now >= c->until_ms))
+			next = SPAWN_LOOK_MS;
+		else if (c->state == CHILD_STARTING && c->until_ms - now < next)
+			next = c->until_ms - now;
+	}
+	return next == INT64_MAX ? -1 : (int)next;
 }
 
 /* --- found again -------------------------------------------------------------------------------------- */
@@ -438,11 +553,14 @@ find_one(struct spawner *s, const char *name)
 	if (!guid_parse(name, id) || children_get(s, id))
 		return;
 	c = add(s, id, &e);
+	if (c)
+		c->state = CHILD_RUNS;
 	if (c && (watch(s, c, &e) < 0 || open_log(s, c, &e) < 0)) {
 		bool runs = c->pidfd >= 0;
 
 		children_forget(s, c);
 		if (!runs) {
+			cgroup_kill(s->cgroup, name);
 			cgroup_remove(s->cgroup, name);
 			return;
 		}

@@ -34,26 +34,42 @@ spawn_listen(struct spawner *s, struct err *e)
 	return control_new(&s->control, fd, spawn_methods, s, e);
 }
 
-/* Two descriptors a worker, in the order of the table. Ends are dealt with last: they may take rows away. */
+enum { CHILD_LOG, CHILD_FIRST, CHILD_PID, CHILD_FDS };
+
+static void
+hear(struct spawner *s, struct child *c, const struct pollfd p[CHILD_FDS])
+{
+	if (p[CHILD_LOG].revents)
+		children_log(c);
+	if (p[CHILD_FIRST].revents)
+		children_started(s, c);
+	if (p[CHILD_PID].revents)
+		children_ended(s, c);
+}
+
+/* Some descriptors a worker, in the order of the table. Requests are dealt with last: they may take rows
+ * away. */
 void
 spawn_step(struct spawner *s, int timeout_ms)
 {
-	static struct pollfd p[1 + 2 * SPAWN_MAX];
+	static struct pollfd p[1 + CHILD_FDS * SPAWN_MAX];
+	int tend_ms = children_tend(s);
 	size_t n = s->children;
 
-	p[0] = (struct pollfd){ .fd = control_poll_fd(s->control), .events = POLLIN };
+	p[0] = (struct pollfd){ .fd = s->control ? control_poll_fd(s->control) : -1, .events = POLLIN };
 	for (size_t i = 0; i < n; i++) {
-		p[1 + 2 * i] = (struct pollfd){ .fd = s->child[i]->log_fd, .events = POLLIN };
-		p[2 + 2 * i] = (struct pollfd){ .fd = s->child[i]->pidfd, .events = POLLIN };
+		struct pollfd *of = &p[1 + CHILD_FDS * i];
+
+		of[CHILD_LOG] = (struct pollfd){ .fd = s->child[i]->log_fd, .events = POLLIN };
+		of[CHILD_FIRST] = (struct pollfd){ .fd = s->child[i]->first_fd, .events = POLLIN };
+		of[CHILD_PID] = (struct pollfd){ .fd = s->child[i]->pidfd, .events = POLLIN };
 	}
-	if (poll(p, 1 + 2 * n, timeout_ms) <= 0)
+	if (tend_ms >= 0 && (timeout_ms < 0 || tend_ms < timeout_ms))
+		timeout_ms = tend_ms;
+	if (poll(p, 1 + CHILD_FDS * n, timeout_ms) <= 0)
 		return;
-	for (size_t i = 0; i < n; i++) {
-		if (p[1 + 2 * i].revents)
-			children_log(s->child[i]);
-		if (p[2 + 2 * i].revents)
-			children_ended(s, s->child[i]);
-	}
+	for (size_t i = 0; i < n; i++)
+		hear(s, s->child[i], &p[1 + CHILD_FDS * i]);
 	if (p[0].revents)
 		control_handle(s->control);
 }

@@ -9,7 +9,11 @@ struct spawn_params {
 	uint64_t memory_mb;
 };
 struct spawn_result {
-	uint64_t pid, uid;
+	uint64_t uid;
+};
+struct ready_result {
+	bool ready;
+	uint64_t pid;
 };
 struct ending_result {
 	bool changed;
@@ -38,14 +42,18 @@ static const struct field spawn_fields[] = {
 static const struct field id_fields[] = { ID_ROW, { 0 } };
 static const struct field none[] = { { 0 } };
 static const struct field spawn_result_fields[] = {
-	{ "Pid", FIELD_UINT, FIELD_AT(spawn_result, pid), .max = UINT64_MAX, .help = "The worker's process." },
 	{ "Uid", FIELD_UINT, FIELD_AT(spawn_result, uid), .max = UINT64_MAX, .help = "The worker's own user." },
+	{ 0 }
+};
+static const struct field ready_fields[] = {
+	{ "Ready", FIELD_BOOL, FIELD_AT(ready_result, ready), .help = "False: not yet; ask again." },
+	{ "Pid", FIELD_UINT, FIELD_AT(ready_result, pid), .max = UINT64_MAX, .help = "Once it is: the worker's process." },
 	{ 0 }
 };
 static const struct field ending_fields[] = {
 	{ "changed", FIELD_BOOL, FIELD_AT(ending_result, changed), .help = "False when it had ended by itself." },
 	{ "Ending", FIELD_ENUM, FIELD_AT(ending_result, ending), .names = ending_names,
-	  .help = "How it ended; Unknown when fh-spawn was restarted meanwhile." },
+	  .help = "How it ended; Unknown when fh-spawn was restarted meanwhile; Running: it has still to end, ask again." },
 	{ "Status", FIELD_UINT, FIELD_AT(ending_result, status), .max = UINT64_MAX, .help = "Exit status, or the signal's number." },
 	{ "LastWords", FIELD_STRING, FIELD_AT(ending_result, words), .max = SPAWN_WORDS, .size = SPAWN_WORDS + 1,
 	  .help = "The end of what it logged." },
@@ -71,11 +79,41 @@ do_spawn(void *ctx, void *params, void *result, struct err *e)
 	struct child *c;
 	int rc = children_start(ctx, p->id, p->memory_mb, &c, e);
 
-	if (rc == 0) {
-		r->pid = (uint64_t)c->pid;
+	if (rc == 0)
 		r->uid = c->uid;
-	}
 	return rc;
+}
+
+static int
+do_limit(void *ctx, void *params, void *result, struct err *e)
+{
+	struct spawn_params *p = params;
+	const struct child *c = children_get(ctx, p->id);
+
+	(void)result;
+	if (!c || c->state != CHILD_RUNS)
+		return err_set(e, ENOENT, "there is no such worker");
+	return cgroup_raise(((struct spawner *)ctx)->cgroup, c->name, p->memory_mb, e);
+}
+
+/* One that did not start is forgotten with the answer. */
+static int
+do_ready(void *ctx, void *params, void *result, struct err *e)
+{
+	struct spawn_params *p = params;
+	struct ready_result *r = result;
+	struct child *c = children_get(ctx, p->id);
+
+	if (!c)
+		return err_set(e, ENOENT, "there is no such worker");
+	if (c->why.code && c->state == CHILD_ENDED) {
+		*e = c->why;
+		children_forget(ctx, c);
+		return -e->code;
+	}
+	r->ready = !c->why.code && c->state != CHILD_STARTING;
+	r->pid = r->ready ? (uint64_t)c->pid : 0;
+	return 0;
 }
 
 static int
@@ -89,7 +127,7 @@ do_list(void *ctx, void *params, void *result, struct err *e)
 	r->workers = s->children;
 	for (size_t i = 0; i < s->children; i++) {
 		memcpy(r->worker[i].id, s->child[i]->id, GUID_BYTES);
-		r->worker[i].running = s->child[i]->pidfd >= 0;
+		r->worker[i].running = s->child[i]->state != CHILD_ENDED;
 	}
 	return 0;
 }
@@ -100,14 +138,13 @@ do_end(void *ctx, void *params, void *result, struct err *e)
 	struct spawn_params *p = params;
 	struct ending_result *r = result;
 	struct child *c = children_get(ctx, p->id);
-	int rc;
 
 	if (!c)
 		return err_set(e, ENOENT, "there is no such worker");
-	r->changed = c->pidfd >= 0;
-	rc = children_end(ctx, c, e);
-	if (rc < 0)
-		return rc;
+	r->changed = c->state != CHILD_ENDED;
+	children_end(ctx, c);
+	if (c->state != CHILD_ENDED)
+		return 0;
 	r->ending = c->ending;
 	r->status = (uint64_t)c->status;
 	children_words(c, r->words);
@@ -119,11 +156,18 @@ do_end(void *ctx, void *params, void *result, struct err *e)
 #define RESULT(type, fields_) .result = fields_, .result_size = sizeof(struct type)
 
 const struct method spawn_methods[] = {
-	{ "spawn", "Starts a machine's worker. Answers when its control socket can be connected to.",
+	{ "spawn", "Begins to start a machine's worker; \"ready\" tells what comes of it.",
 	    PARAMS(spawn_params, spawn_fields), RESULT(spawn_result, spawn_result_fields), .call = do_spawn },
+	{ "ready",
+	    "Whether a worker's control socket can be connected to; the reason, when it did not start.",
+	    PARAMS(spawn_params, id_fields), RESULT(ready_result, ready_fields), .call = do_ready },
+	{ "limit",
+	    "Gives a worker's control group a higher limit: a machine whose memory is dynamic is to have "
+	    "more.",
+	    PARAMS(spawn_params, spawn_fields), .result = none, .call = do_limit },
 	{ "list", "All workers, and those that have ended since and were not asked about.", .params = none,
 	    RESULT(list_result, list_fields), .call = do_list },
-	{ "end", "Ends a worker if it still runs, tells how it ended, and forgets it.",
+	{ "end", "Ends a worker if it still runs; tells how it ended, and forgets it, once it has.",
 	    PARAMS(spawn_params, id_fields), RESULT(ending_result, ending_fields), .call = do_end },
 	{ 0 },
 };

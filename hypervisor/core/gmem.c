@@ -451,13 +451,19 @@ mark(_Atomic uint64_t *bitmap, uint64_t first, uint64_t last)
 	}
 }
 
-void
-gmem_dirty(struct gmem *m, uint64_t gpa, uint64_t len)
+bool
+gmem_tracked(const struct gmem *m)
 {
 	/* Orders the data before the look at `tracking`: either we see it on and mark, or who switched it
 	 * on sees our data. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (len == 0 || !atomic_load_explicit(&m->tracking, memory_order_acquire))
+	return atomic_load_explicit(&m->tracking, memory_order_acquire);
+}
+
+void
+gmem_dirty(struct gmem *m, uint64_t gpa, uint64_t len)
+{
+	if (!gmem_tracked(m))
 		return;
 	while (len != 0) {
 		uint64_t n;
@@ -493,6 +499,31 @@ gmem_discard(struct gmem *m)
 			memset(r->host, 0, r->len); /* dearer, but the next guest must not read it */
 		gmem_dirty(m, r->gpa, r->len);
 	}
+}
+
+int
+gmem_give_back(struct gmem *m, uint64_t gpa, uint64_t len)
+{
+	uint64_t at = gpa, left = len;
+	int rc = 0;
+
+	if (m->huge)
+		return -ENOTSUP;
+	if (gpa % GMEM_PAGE != 0 || len % GMEM_PAGE != 0)
+		return -EINVAL;
+	if (!is_ram(m, gpa, len))
+		return -EFAULT;
+	for (uint64_t n; rc == 0 && left != 0; at += n, left -= n) {
+		const uint8_t *p;
+
+		n = left;
+		p = run(m, at, &n);
+		if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(p - m->base),
+			(off_t)n) < 0)
+			rc = -errno;
+	}
+	gmem_dirty(m, gpa, len);
+	return rc;
 }
 
 bool

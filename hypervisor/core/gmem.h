@@ -59,6 +59,10 @@ void *gmem_span(const struct gmem *m, uint64_t gpa, size_t len);
 
 /* Gives every page back to the host; all memory reads as zero afterwards. Nobody may be using it. */
 void gmem_discard(struct gmem *m);
+/* Gives whole pages back to the host; they read as zero until they are used again. -EFAULT: not all of them
+ * are RAM; -ENOTSUP: in huge pages of the host (gmem_new), which are not taken apart; or -errno. Control
+ * thread. */
+int gmem_give_back(struct gmem *m, uint64_t gpa, uint64_t len);
 /* The next stretch of region i that holds pages, at or after `from` (bytes into the region): true with
  * *start and *len, false when none follows. Reading around in pages that were never touched would make
  * them. */
@@ -67,6 +71,8 @@ bool gmem_next_data(const struct gmem *m, size_t i, uint64_t from, uint64_t *sta
 /* Dirty tracking of the host's own writes. */
 int gmem_track(struct gmem *m, bool on, struct err *e);
 void gmem_dirty(struct gmem *m, uint64_t gpa, uint64_t len);
+/* Asked behind the writes: false spares whoever wrote in many places a gmem_dirty for each. */
+bool gmem_tracked(const struct gmem *m);
 /* Moves the bits of region i into bitmap (one bit a page, little-endian words) and clears them. */
 void gmem_take_dirty(struct gmem *m, size_t i, uint64_t *bitmap);
 

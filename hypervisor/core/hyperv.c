@@ -183,21 +183,46 @@ hv_crash_write(
 
 /* --- hypercalls ------------------------------------------------------------------------------- */
 
-enum { CALL_POST_MESSAGE = 0x5c, CALL_SIGNAL_EVENT = 0x5d };
+enum { CALL_POST_MESSAGE = 0x5c, CALL_SIGNAL_EVENT = 0x5d, MESSAGE_HEAD = 16, MESSAGE_MAX = 240 };
+
+/* The input page: connection, reserved, type, length, then the message (TLFS, HvCallPostMessage). It is
+ * copied once: the guest may change it meanwhile. */
+static uint64_t
+post_message(uint64_t input, const struct gmem *mem, const struct hv_mail *mail)
+{
+	struct {
+		uint32_t connection, reserved, type, len;
+		uint8_t payload[MESSAGE_MAX];
+	} m;
+
+	if (input & 7)
+		return HV_INVALID_ALIGNMENT;
+	if (gmem_read(mem, input, &m, MESSAGE_HEAD) < 0)
+		return HV_INVALID_PARAMETER;
+	if (m.len > MESSAGE_MAX)
+		return HV_INVALID_PARAMETER;
+	/* An input may not reach into the next page. */
+	if (input % GMEM_PAGE + MESSAGE_HEAD + m.len > GMEM_PAGE)
+		return HV_INVALID_ALIGNMENT;
+	if (gmem_read(mem, input + MESSAGE_HEAD, m.payload, m.len) < 0)
+		return HV_INVALID_PARAMETER;
+	return mail->post(mail->ctx, m.connection, m.type, m.payload, m.len);
+}
 
 /* KVM hands over HvPostMessage always and HvSignalEvent for a connection without an eventfd. */
 uint64_t
-hyperv_hypercall(uint64_t input, uint64_t param0, uint64_t param1)
+hyperv_hypercall(
+    uint64_t input, uint64_t param0, uint64_t param1, const struct gmem *mem, const struct hv_mail *mail)
 {
 	uint16_t code = (uint16_t)input;
 	bool fast = input & 1 << 16;
 
 	(void)param1;
-	if (code == CALL_POST_MESSAGE && fast)
-		return HV_INVALID_HYPERCALL_CODE; /* it has no fast form */
-	if (code != CALL_POST_MESSAGE && code != CALL_SIGNAL_EVENT)
+	if (code == CALL_POST_MESSAGE && !fast)
+		return post_message(param0, mem, mail);
+	if (code != CALL_SIGNAL_EVENT) /* posting has no fast form */
 		return HV_INVALID_HYPERCALL_CODE;
 	if (!fast && (param0 & 7))
 		return HV_INVALID_ALIGNMENT;
-	return HV_INVALID_CONNECTION_ID; /* nobody listens on any connection */
+	return HV_INVALID_CONNECTION_ID; /* nobody listens there */
 }

@@ -16,11 +16,13 @@ enum { HV_CRASH_P0 = 0x40000100, HV_CRASH_CTL = 0x40000105, HV_CRASH_MSRS = 6, H
 
 /* Status codes (TLFS appendix). */
 enum {
+	HV_SUCCESS = 0,
 	HV_INVALID_HYPERCALL_CODE = 2,
 	HV_INVALID_HYPERCALL_INPUT = 3,
 	HV_INVALID_ALIGNMENT = 4,
 	HV_INVALID_PARAMETER = 5,
 	HV_INVALID_CONNECTION_ID = 18,
+	HV_INSUFFICIENT_BUFFERS = 19,
 };
 
 /* Adds the Hyper-V leaves that both KVM and this worker make work. */
@@ -39,7 +41,14 @@ bool hv_crash_read(const struct hv_crash *c, uint32_t msr, uint64_t *value);
 int hv_crash_write(
     struct hv_crash *c, uint32_t msr, uint64_t value, const struct gmem *mem, char text[HV_CRASH_TEXT + 1]);
 
-/* A hypercall that KVM left to us. Returns the whole result value. */
-uint64_t hyperv_hypercall(uint64_t input, uint64_t param0, uint64_t param1);
+/* Takes what HvPostMessage brings, a copy of it: a status. */
+struct hv_mail {
+	uint16_t (*post)(void *ctx, uint32_t connection, uint32_t type, const void *payload, size_t len);
+	void *ctx;
+};
+/* A hypercall that KVM left to us: its two parameters as the guest gave them, addresses unless the call is
+ * fast. Returns the whole result value. */
+uint64_t hyperv_hypercall(
+    uint64_t input, uint64_t param0, uint64_t param1, const struct gmem *mem, const struct hv_mail *mail);
 
 #endif

@@ -43,6 +43,10 @@ static const struct field memory_fields[] = {
 	  .min = MACHINE_MIN_MB, .max = MACHINE_MAX_MB, .help = "Memory at start, in MiB." },
 	{ .name = "MaximumSizeInMB", .type = FIELD_UINT, FIELD_AT(machine, memory.maximum_mb),
 	  .min = 0, .max = MACHINE_MAX_MB, .help = "Most it may grow to while running; 0: SizeInMB." },
+	{ .name = "MinimumSizeInMB", .type = FIELD_UINT, FIELD_AT(machine, memory.minimum_mb),
+	  .min = 0, .max = MACHINE_MAX_MB, .help = "Least it may be asked to run with, if Dynamic; 0: SizeInMB." },
+	{ .name = "Dynamic", .type = FIELD_BOOL, FIELD_AT(machine, memory.dynamic),
+	  .help = "It changes between minimum and maximum while the machine runs, if the guest takes part." },
 	{ .name = "BackingPageSize", .type = FIELD_ENUM, FIELD_AT(machine, memory.huge_pages),
 	  .names = page_sizes, .help = "Pages of the host that hold it: Large takes reserved ones of 2 MiB." },
 	{ 0 }
@@ -78,6 +82,38 @@ static const struct field com_fields[] = {
 	{ 0 }
 };
 
+#define COMPONENT(n, i, h) { .name = n, .type = FIELD_BOOL, FIELD_AT(machine, ic.on[i]), .help = h }
+static const struct field ic_fields[] = {
+	COMPONENT("Heartbeat", 0, "Whether the guest lives is asked every two seconds."),
+	COMPONENT("Shutdown", 1, "The guest can be asked to shut down, restart or hibernate."),
+	COMPONENT("TimeSynchronization", 2, "The guest's clock follows the host's."),
+	COMPONENT("KeyValuePairExchange", 3, "Facts of the guest are read, and it is told facts."),
+	COMPONENT("VSS", 4, "The guest's file systems can be made to stand still for a checkpoint."),
+	COMPONENT("GuestServiceInterface", 5, "Files can be copied into the guest."),
+	{ .name = "TimeAtBoot", .type = FIELD_BOOL, FIELD_AT(machine, ic.time_at_boot),
+	  .help = "The guest's clock is set when its driver is there." },
+	{ .name = "TimeAtResume", .type = FIELD_BOOL, FIELD_AT(machine, ic.time_at_resume),
+	  .help = "It is set when the machine goes on after a pause, or from saved state." },
+	{ .name = "TimeAtHostStep", .type = FIELD_BOOL, FIELD_AT(machine, ic.time_at_step),
+	  .help = "It is set when the host's clock is set." },
+	{ .name = "TimeSampleInSeconds", .type = FIELD_UINT, FIELD_AT(machine, ic.time_sample_s), .max = 86400, .unit = "s",
+	  .help = "Samples of the host's clock, for a guest that corrects its drift; 0: none." },
+	{ .name = "FactsInSeconds", .type = FIELD_UINT, FIELD_AT(machine, ic.facts_s), .max = 86400, .unit = "s",
+	  .help = "How often the guest's facts are read anew; 0: after its start, and when asked for." },
+	{ 0 }
+};
+
+static const struct field devices_fields[] = {
+	{ .name = "ScsiControllers", .type = FIELD_UINT, FIELD_AT(machine, scsi_controllers), .max = MACHINE_MAX_SCSI,
+	  .help = "Storage controllers, for 64 disks and DVD drives each." },
+	{ .name = "Sockets", .type = FIELD_BOOL, FIELD_AT(machine, sockets),
+	  .help = "Streams between the guest and whoever controls the machine (hv_sock) are possible." },
+	{ OBJECT("IntegrationServices", ic_fields, "Components that speak with drivers in the guest; none of them: there are none.") },
+	{ .name = "NetworkThreads", .type = FIELD_UINT, FIELD_AT(machine, network_threads), .max = MACHINE_MAX_NET_THREADS,
+	  .help = "I/O threads for network adapters; as many as the largest of them has queues, if that is more. Without one "
+		  "none can come later." },
+	{ 0 }
+};
 static const struct field smbios_fields[] = {
 	{ .name = "SerialNumber", TEXT(smbios.serial) .min = 0, .max = TEXT_MAX(smbios.serial),
 	  .help = "Serial number of the system." },
@@ -95,6 +131,7 @@ const struct field machine_fields[] = {
 	{ OBJECT("Memory", memory_fields, "Guest memory."), .required = true },
 	{ OBJECT("Numa", numa_fields, "Virtual NUMA.") },
 	{ OBJECT("LinuxKernelDirect", direct_fields, "A kernel given to the machine, started without firmware.") },
+	{ OBJECT("Devices", devices_fields, "Synthetic devices.") },
 	{ OBJECT("ComPorts", com_fields, "Serial ports.") },
 	{ OBJECT("Smbios", smbios_fields, "What the guest reads in its SMBIOS tables.") },
 	{ .name = "GenerationId", .type = FIELD_GUID, FIELD_AT(machine, generation_id),
@@ -113,6 +150,7 @@ machine_defaults(struct machine *m)
 	memcpy(m->processor.baseline, "host", sizeof("host"));
 	m->direct.kernel_fd = -1;
 	m->direct.initrd_fd = -1;
+	m->ic.time_at_boot = m->ic.time_at_resume = m->ic.time_at_step = true;
 }
 
 static int
@@ -143,6 +181,14 @@ check_memory(struct machine *m, struct err *e)
 	if (most < size)
 		return err_set(
 		    e, EINVAL, "Memory.MaximumSizeInMB: %llu is below the %llu MiB at start", most, size);
+	if (m->memory.minimum_mb == 0)
+		m->memory.minimum_mb = size;
+	if (m->memory.minimum_mb > size || m->memory.minimum_mb < MACHINE_MIN_MB)
+		return err_set(e, EINVAL,
+		    "Memory.MinimumSizeInMB: %llu is not between %d and the %llu MiB at start",
+		    (unsigned long long)m->memory.minimum_mb, MACHINE_MIN_MB, size);
+	if (m->memory.dynamic && m->memory.huge_pages)
+		return err_set(e, EINVAL, "Memory.Dynamic: memory in Large pages cannot be given back");
 	if (m->memory.huge_pages && (size % 2 != 0 || most % 2 != 0))
 		return err_set(e, EINVAL, "Memory.BackingPageSize: %llu MiB are not whole pages of 2 MiB",
 		    size % 2 != 0 ? size : most);

@@ -21,6 +21,9 @@ enum {
 	MACHINE_MAX_PROCESSORS = 64,
 	MACHINE_MAX_NODES = 16,
 	MACHINE_COM_PORTS = 2,
+	MACHINE_MAX_SCSI = 4,
+	MACHINE_ICS = 6, /* in the order of enum ic_kind (vsp/ic.h) */
+	MACHINE_MAX_NET_THREADS = 16,
 	MACHINE_MIN_MB = 32,
 	MACHINE_MAX_MB = 16 << 20, /* 16 TiB: with the windows above it still below 2^45 */
 	MACHINE_CMDLINE = 2048,    /* bytes with the final zero */
@@ -45,6 +48,9 @@ struct machine {
 	struct {
 		uint64_t size_mb;    /* assigned at start */
 		uint64_t maximum_mb; /* room for what is added while running; 0 in the document: size_mb */
+		uint64_t
+		    minimum_mb; /* least it is asked to run with, if dynamic; 0 in the document: size_mb */
+		bool dynamic;   /* it changes while the machine runs (vsp/balloon.h) */
 		unsigned huge_pages; /* BackingPageSize: 0 "Small", 1 "Large" */
 	} memory;
 	struct machine_node node[MACHINE_MAX_NODES];
@@ -54,6 +60,14 @@ struct machine {
 		int initrd_fd; /* -1: none */
 		char cmdline[MACHINE_CMDLINE];
 	} direct;
+	uint64_t scsi_controllers; /* 0-4; what is on them comes by requests of its own (worker/disks.h) */
+	bool sockets;              /* streams between guest and controller (worker/streams.h) */
+	struct {
+		bool on[MACHINE_ICS];
+		bool time_at_boot, time_at_resume, time_at_step;
+		uint64_t time_sample_s, facts_s;
+	} ic;
+	uint64_t network_threads;    /* 0-16; adapters come by requests of their own (worker/nics.h) */
 	bool com[MACHINE_COM_PORTS]; /* COM1 0x3f8 IRQ 4, COM2 0x2f8 IRQ 3 */
 	struct {
 		char serial[65];    /* BIOSSerialNumber */

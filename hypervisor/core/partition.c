@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "hypervisor/core/partition_devices.h"
+#include "hypervisor/core/synic.h"
 
 #define MIB 0x100000ull
 
@@ -157,11 +158,10 @@ make_memory(struct partition *p, struct err *e)
 	return rc;
 }
 
-int
-partition_add_memory(struct partition *p, uint64_t bytes, uint64_t *gpa, struct err *e)
+uint64_t
+partition_memory_end(const struct partition *p)
 {
 	uint64_t end = p->map.hot_add; /* where the tables say that it appears */
-	int rc;
 
 	for (size_t i = 0; i < gmem_regions(p->mem); i++) {
 		const struct gmem_region *r = gmem_region(p->mem, i);
@@ -169,6 +169,15 @@ partition_add_memory(struct partition *p, uint64_t bytes, uint64_t *gpa, struct 
 		if (r->gpa + r->len > end)
 			end = r->gpa + r->len;
 	}
+	return end;
+}
+
+int
+partition_add_memory(struct partition *p, uint64_t bytes, uint64_t *gpa, struct err *e)
+{
+	uint64_t end = partition_memory_end(p);
+	int rc;
+
 	if (bytes == 0 || bytes % (2 * MIB))
 		return err_set(e, EINVAL, "memory is added in multiples of 2 MiB");
 	if (bytes > p->map.high_limit - end)
@@ -239,7 +248,7 @@ make_processors(struct partition *p, struct err *e)
 	if (!p->vcpu)
 		return err_set(e, ENOMEM, "processors: out of memory");
 	for (unsigned i = 0; i < n; i++) {
-		p->vcpu[i].fd = -1;
+		p->vcpu[i].fd = p->vcpu[i].event_fd = -1;
 		p->vcpu[i].run_len = (size_t)run_len;
 	}
 	for (; rc == 0 && p->vcpus < n; p->vcpus++)
@@ -316,6 +325,8 @@ build(struct partition *p, const struct cpuid_table *saved, int (*walls)(struct 
 	if (rc == 0)
 		rc = partition_make_devices(p, e);
 	if (rc == 0)
+		rc = partition_make_bus(p, e);
+	if (rc == 0)
 		rc = partition_keep_power_on(p, e);
 	if (rc == 0)
 		rc = start_threads(p, walls, e);
@@ -347,6 +358,8 @@ partition_free(struct partition *p)
 {
 	if (!p)
 		return;
+	vmbus_free(p->vmbus);
+	synic_free(p);
 	for (unsigned i = 0; i < p->devices; i++)
 		device_free(p->device[i]);
 	for (unsigned i = 0; p->vcpu && i < p->machine->processor.count; i++)
@@ -363,18 +376,29 @@ partition_free(struct partition *p)
 	free(p);
 }
 
+bool
+partition_let_go(struct partition *p)
+{
+	vmbus_reset(p->vmbus);
+	return vmbus_idle(p->vmbus);
+}
+
 static int
 to_power_on(struct partition *p, struct err *e)
 {
 	int rc = 0;
 
+	if (!partition_let_go(p))
+		return err_set(e, EBUSY, "a disk has not ended the last guest's requests yet");
 	for (unsigned i = 0; i < p->devices; i++)
 		device_reset(p->device[i]);
 	memset(&p->crash, 0, sizeof(p->crash));
 	gmem_discard(p->mem); /* memory loses its content, and the host has it back */
 	for (unsigned i = 0; rc == 0 && i < p->vcpus; i++)
 		rc = vcpu_renew_paging(&p->vcpu[i], e);
-	return rc < 0 ? rc : partition_restore_power_on(p, e);
+	if (rc == 0)
+		rc = partition_restore_power_on(p, e);
+	return rc < 0 ? rc : synic_reload(p, e);
 }
 
 int

@@ -24,6 +24,7 @@
 #include "hypervisor/core/hyperv.h"
 #include "hypervisor/core/machine.h"
 #include "hypervisor/core/vcpu.h"
+#include "hypervisor/vmbus/bus.h"
 #include "lib/err.h"
 
 enum { PARTITION_MAX_DEVICES = 16 };
@@ -35,6 +36,8 @@ enum asked {
 	ASKED_PANIC = 1 << 2,   /* the guest reported a panic: partition.panic */
 	ASKED_FAILED = 1 << 3,  /* a processor cannot go on: partition.failure */
 	ASKED_CONSOLE = 1 << 4, /* a serial port has something to say, or room for more */
+	ASKED_VMBUS = 1 << 5,   /* the guest has sent the bus a message */
+	ASKED_DEVICES = 1 << 6, /* an I/O thread has news (worker/storage.c) */
 	/* After any of these the guest must not run on. */
 	ASKED_TO_END = ASKED_POWER_OFF | ASKED_RESET | ASKED_FAILED,
 };
@@ -76,6 +79,11 @@ struct partition {
 	int timer_fd;         /* wakes the control thread for the earliest device timer */
 	pthread_mutex_t timer_lock;
 	uint64_t deadline[PARTITION_MAX_DEVICES]; /* in reference time, UINT64_MAX: none */
+	uint64_t retry_at;                        /* the same for the bus */
+
+	struct vmbus_host vmbus_host; /* what the bus sees of us: core/synic.c */
+	struct vmbus *vmbus;
+	struct hv_mail mail; /* where HvPostMessage goes */
 
 	bool fresh;     /* at power-on still: nothing has run */
 	void *power_on; /* what every processor and interrupt controller was at power-on */
@@ -91,17 +99,26 @@ int partition_new(struct partition **out, const struct host *host, const struct 
 /* Only for a partition whose processors are stopped; does not wait for their threads (the process ends). */
 void partition_free(struct partition *p);
 
-/* Puts everything back to power-on and loads the guest again. Processors must be stopped. */
+/* Puts everything back to power-on and loads the guest again. Processors must be stopped, and every synthetic
+ * device must have let go of guest memory: -EBUSY otherwise (partition_let_go begins that). */
 int partition_power_on(struct partition *p, struct err *e);
+
+/* The guest is gone: closes its channels. True when no device uses guest memory any more; else it is so when
+ * vmbus_idle says so. */
+bool partition_let_go(struct partition *p);
 
 void partition_go(struct partition *p);
 void partition_stop(struct partition *p); /* returns when no processor is in the guest */
 
 void partition_ask(struct partition *p, enum asked what);
 unsigned partition_take_asked(struct partition *p); /* also clears wake_fd */
+/* Has vmbus_retry called about ms milliseconds from now. */
+void partition_retry_in(struct partition *p, unsigned ms);
 /* Runs the devices' timers that are due. Called when timer_fd is readable. */
 void partition_timers(struct partition *p);
 
+/* Where the next memory that is added while running will be. */
+uint64_t partition_memory_end(const struct partition *p);
 /* Memory added while running appears from map.hot_add on. Multiple of 2 MiB. *gpa: where. */
 int partition_add_memory(struct partition *p, uint64_t bytes, uint64_t *gpa, struct err *e);
 /* Non-maskable interrupt to every processor of a running partition, as the "NMI" button of a server does. Its

@@ -15,6 +15,7 @@
 #include "hypervisor/chipset/reset.h"
 #include "hypervisor/chipset/rtc.h"
 #include "hypervisor/chipset/uart.h"
+#include "hypervisor/core/synic.h"
 #include "lib/log.h"
 
 #define SECOND 1000000000ull
@@ -72,6 +73,8 @@ arm(struct partition *p)
 	for (unsigned i = 0; i < p->devices; i++)
 		if (p->deadline[i] < first)
 			first = p->deadline[i];
+	if (p->retry_at < first)
+		first = p->retry_at;
 	if (first != UINT64_MAX) {
 		now = partition_now(p);
 		first = first > now ? first - now : 1;
@@ -96,6 +99,28 @@ host_timer(void *ctx, struct device *dev, uint64_t ns)
 }
 
 void
+partition_retry_in(struct partition *p, unsigned ms)
+{
+	pthread_mutex_lock(&p->timer_lock);
+	p->retry_at = partition_now(p) + ms * 1000000ull;
+	arm(p);
+	pthread_mutex_unlock(&p->timer_lock);
+}
+
+static bool
+retry_due(struct partition *p, uint64_t now)
+{
+	bool due;
+
+	pthread_mutex_lock(&p->timer_lock);
+	due = p->retry_at <= now;
+	if (due)
+		p->retry_at = UINT64_MAX;
+	pthread_mutex_unlock(&p->timer_lock);
+	return due;
+}
+
+void
 partition_timers(struct partition *p)
 {
 	uint64_t n, now = partition_now(p);
@@ -113,6 +138,8 @@ partition_timers(struct partition *p)
 		if (due)
 			device_expire(p->device[i]); /* may set its next deadline */
 	}
+	if (retry_due(p, now))
+		vmbus_retry(p->vmbus);
 	pthread_mutex_lock(&p->timer_lock);
 	arm(p);
 	pthread_mutex_unlock(&p->timer_lock);
@@ -176,4 +203,28 @@ partition_make_devices(struct partition *p, struct err *e)
 	if (rc == 0)
 		rc = add(p, reset_new(&p->host, 0), 0, 0, e);
 	return rc;
+}
+
+/* --- the bus -------------------------------------------------------------------------------------- */
+
+static uint16_t
+receive(void *ctx, uint32_t connection, uint32_t type, const void *payload, size_t len)
+{
+	struct partition *p = ctx;
+	bool wake = false;
+	uint16_t status = vmbus_receive(p->vmbus, connection, type, payload, len, &wake);
+
+	if (wake)
+		partition_ask(p, ASKED_VMBUS);
+	return status;
+}
+
+int
+partition_make_bus(struct partition *p, struct err *e)
+{
+	int rc = synic_setup(p, e);
+
+	p->retry_at = UINT64_MAX;
+	p->mail = (struct hv_mail){ .post = receive, .ctx = p };
+	return rc < 0 ? rc : vmbus_new(&p->vmbus, &p->vmbus_host, e);
 }

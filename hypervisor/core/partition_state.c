@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 
 #include "hypervisor/core/partition_devices.h"
+#include "hypervisor/core/synic.h"
 
 enum { CHIPS = 3, MSR_TSC = 0x10 };
 /* What time may have gone by for a guest: 73 years. Far from where sums of ns and moments of devices' timers
@@ -333,5 +334,5 @@ partition_restore_state(struct partition *p, const void *buf, size_t len, struct
 		rc = restore_clock(p, &clock, e);
 	if (rc == 0)
 		p->crash = crash;
-	return rc;
+	return rc < 0 ? rc : synic_reload(p, e);
 }

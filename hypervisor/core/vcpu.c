@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "hypervisor/core/partition.h"
+#include "hypervisor/core/synic.h"
 #include "lib/log.h"
 
 #define KICK_SIGNAL SIGUSR1
@@ -40,6 +41,61 @@ vcpu_kick(struct vcpu *v)
 	/* Seen by KVM even when the signal comes just before it enters the guest. */
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELEASE);
 	pthread_kill(v->thread, KICK_SIGNAL);
+}
+
+/* --- calls from the control thread ------------------------------------------------------------------ */
+
+static void
+answer_call(struct vcpu *v)
+{
+	struct partition *p = v->p;
+
+	pthread_mutex_lock(&p->lock);
+	if (v->called) {
+		v->call(v->call_arg);
+		v->called = false;
+		/* Whoever stops the partition clears `go` first: the loop looks at that after this. */
+		__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+		pthread_cond_broadcast(&p->parked_cond);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+void
+vcpu_call(struct vcpu *v, void (*fn)(void *arg), void *arg)
+{
+	struct partition *p = v->p;
+	bool ran = false;
+
+	pthread_mutex_lock(&p->lock);
+	if (!v->parked) {
+		v->call = fn;
+		v->call_arg = arg;
+		v->called = true;
+		vcpu_kick(v);
+		while (v->called && !v->parked)
+			pthread_cond_wait(&p->parked_cond, &p->lock);
+		ran = !v->called;
+		v->called = false;
+	}
+	if (!ran) /* stopped, or it stopped by itself meanwhile */
+		fn(arg);
+	pthread_mutex_unlock(&p->lock);
+}
+
+int
+vcpu_get_msr(struct vcpu *v, uint32_t index, uint64_t *value)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry e[1];
+	} m = { .head.nmsrs = 1, .e[0].index = index };
+	int n = ioctl(v->fd, KVM_GET_MSRS, &m);
+
+	if (n != 1)
+		return n < 0 ? -errno : -ENOENT;
+	*value = m.e[0].data;
+	return 0;
 }
 
 /* --- exits: each returns 0, or -1 when this processor must stop and wait ------------------------ */
@@ -109,8 +165,9 @@ exit_hyperv(struct vcpu *v)
 
 	if (h->type == KVM_EXIT_HYPERV_HCALL)
 		h->u.hcall.result = hyperv_hypercall(
-		    h->u.hcall.input, h->u.hcall.params[0], h->u.hcall.params[1]);
-	/* SYNIC: the guest moved its message or event page. Nothing here caches them. */
+		    h->u.hcall.input, h->u.hcall.params[0], h->u.hcall.params[1], v->p->mem, &v->p->mail);
+	else if (h->type == KVM_EXIT_HYPERV_SYNIC)
+		synic_set(v, h->u.synic.control, h->u.synic.evt_page, h->u.synic.msg_page);
 	return 0;
 }
 
@@ -216,7 +273,11 @@ run_guest(struct vcpu *v)
 {
 	struct partition *p = v->p;
 
-	while (atomic_load_explicit(&p->go, memory_order_acquire)) {
+	for (;;) {
+		if (atomic_load_explicit(&v->called, memory_order_relaxed))
+			answer_call(v);
+		if (!atomic_load(&p->go))
+			return;
 		if (ioctl(v->fd, KVM_RUN, 0) < 0) {
 			if (errno == EINTR || errno == EAGAIN)
 				continue; /* kicked, or an unborn processor that was woken */
@@ -242,11 +303,13 @@ park(struct vcpu *v, unsigned *generation)
 
 	pthread_mutex_lock(&p->lock);
 	p->parked++;
+	v->parked = true;
 	pthread_cond_broadcast(&p->parked_cond);
 	while (!(atomic_load(&p->go) && p->generation != *generation))
 		pthread_cond_wait(&p->go_cond, &p->lock);
 	*generation = p->generation;
 	p->parked--;
+	v->parked = false;
 	v->run->immediate_exit = 0;
 	pthread_mutex_unlock(&p->lock);
 }

@@ -26,6 +26,15 @@ struct vcpu {
 	size_t run_len;
 	pthread_t thread;
 	int (*walls)(struct err *);
+	/* A call from the control thread (vcpu_call), and whether this processor is out of its loop: both
+	 * under the partition's lock; `called` may be looked at without. */
+	_Atomic bool called;
+	void (*call)(void *arg);
+	void *call_arg;
+	bool parked;
+	/* Its SynIC's registers as the guest set them last (core/synic.c). */
+	_Atomic uint64_t synic_control, event_page, message_page;
+	int event_fd; /* raises VMBUS_SINT; -1: none */
 	/* Written by this processor's thread only. */
 	_Atomic uint64_t exits[EXIT_KINDS];
 	atomic_int told; /* log_once */
@@ -38,6 +47,12 @@ void vcpu_free(struct vcpu *v);
 int vcpu_start_thread(struct vcpu *v, int (*walls)(struct err *), struct err *e);
 /* Makes the processor leave the guest, if it is there. Any thread. */
 void vcpu_kick(struct vcpu *v);
+/* Runs fn(arg) where this processor is in nobody's hands: on its own thread between two entries of the guest,
+ * or here if it is stopped. Returns when it has run. fn must neither block nor take a lock. Control thread.
+ */
+void vcpu_call(struct vcpu *v, void (*fn)(void *arg), void *arg);
+/* One MSR of a stopped processor. 0 or -errno. */
+int vcpu_get_msr(struct vcpu *v, uint32_t index, uint64_t *value);
 /* Signal handler for vcpu_kick: once a process, before any thread starts. */
 int vcpu_setup_signal(struct err *e);
 

@@ -34,7 +34,7 @@ enum item {
 	ITEMS,
 };
 
-enum { MSRS_MAX = 400, XSAVE_MIN = 4096, NESTED_MAX = 16384, XSAVE_MAX = 65536 };
+enum { MSRS_MAX = 512, XSAVE_MIN = 4096, NESTED_MAX = 16384, XSAVE_MAX = 65536 };
 
 struct msrs {
 	struct kvm_msrs head;
@@ -55,6 +55,7 @@ static const uint32_t first_msrs[] = {
 static const struct {
 	uint32_t first, n;
 } unlisted_msrs[] = {
+	{ 0x400, 128 },                                                        /* machine-check banks 0-31 */
 	{ 0x200, 16 }, { 0x250, 1 }, { 0x258, 2 }, { 0x268, 8 }, { 0x2ff, 1 }, /* MTRRs */
 	{ 0x40000090, 16 },                                                    /* SINT 0-15 */
 	{ 0x400000b0, 8 }, /* synthetic timers: configuration, count, four times */

@@ -28,3 +28,9 @@ walls_close_processor(struct err *e)
 {
 	return install(processor_filter, sizeof(processor_filter) / sizeof(processor_filter[0]), e);
 }
+
+int
+walls_close_io(struct err *e)
+{
+	return install(io_filter, sizeof(io_filter) / sizeof(io_filter[0]), e);
+}

@@ -70,6 +70,8 @@ compile(enum thread_kind kind, const char *name)
 	for (size_t i = 0; i < allowed_calls_n; i++)
 		if (allowed_calls[i].kinds & kind)
 			add_rule(ctx, &allowed_calls[i]);
+	for (size_t i = 0; i < tool_calls_n && kind == THREAD_TOOL; i++)
+		add_rule(ctx, &tool_calls[i]);
 	print_filter(ctx, name);
 	seccomp_release(ctx);
 }
@@ -81,5 +83,7 @@ main(void)
 	    "/* Made by hypervisor/sandbox/gen_filters.c from syscalls.c. */\n#include <linux/filter.h>\n\n");
 	compile(THREAD_CONTROL, "control_filter");
 	compile(THREAD_PROCESSOR, "processor_filter");
+	compile(THREAD_IO, "io_filter");
+	compile(THREAD_TOOL, "tool_filter");
 	return 0;
 }

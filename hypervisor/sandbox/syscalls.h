@@ -11,7 +11,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum thread_kind { THREAD_CONTROL = 1 << 0, THREAD_PROCESSOR = 1 << 1 };
+/* THREAD_TOOL: fh-disk when it looks at images of strangers (disk_tool/confine.c). */
+enum thread_kind {
+	THREAD_CONTROL = 1 << 0,
+	THREAD_PROCESSOR = 1 << 1,
+	THREAD_IO = 1 << 2,
+	THREAD_TOOL = 1 << 3
+};
 
 struct allowed_call {
 	int nr;
@@ -25,5 +31,7 @@ struct allowed_call {
 
 extern const struct allowed_call allowed_calls[];
 extern const size_t allowed_calls_n;
+extern const struct allowed_call tool_calls[];
+extern const size_t tool_calls_n;
 
 #endif

@@ -29,5 +29,6 @@ pid_t walls_spawn(const struct walls *w, struct err *e);
 int walls_enter(const struct walls *w, struct err *e);
 int walls_close_control(struct err *e);
 int walls_close_processor(struct err *e);
+int walls_close_io(struct err *e); /* the same for an I/O thread */
 
 #endif

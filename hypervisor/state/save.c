@@ -259,6 +259,19 @@ save_processors(struct partition *p, int fd, struct err *e)
 	return rc;
 }
 
+static int
+save_bus(struct partition *p, int fd, struct err *e)
+{
+	size_t cap = vmbus_state_max(p->vmbus);
+	uint8_t *buf = malloc(cap);
+	long n = buf ? vmbus_save(p->vmbus, buf, cap) : -ENOMEM;
+	int rc = n < 0 ? err_set(e, (int)-n, "VMBus: its state cannot be saved")
+		       : stream_write(fd, SECTION_VMBUS, buf, (size_t)n, NULL, 0, e);
+
+	free(buf);
+	return rc;
+}
+
 int
 machine_save(struct partition *p, int fd, struct err *e)
 {
@@ -275,14 +288,50 @@ machine_save(struct partition *p, int fd, struct err *e)
 	for (unsigned i = 0; rc == 0 && i < p->devices; i++)
 		rc = save_device(p->device[i], fd, e);
 	if (rc == 0)
+		rc = save_bus(p, fd, e);
+	if (rc == 0)
 		rc = stream_write(fd, SECTION_END, NULL, 0, NULL, 0, e);
 	return rc;
 }
 
+/* What has come so far. */
+struct progress {
+	unsigned devices; /* bits, in the order of the partition's devices */
+	bool processors, bus;
+};
+
+static int
+restore_processors(struct partition *p, const uint8_t *buf, size_t len, struct progress *seen, struct err *e)
+{
+	int rc = partition_restore_state(p, buf, len, e);
+
+	seen->processors = true;
+	return rc < 0 ? err_wrap(e, rc, "saved state") : 0;
+}
+
+static int
+restore_bus(struct partition *p, const uint8_t *buf, size_t len, struct progress *seen, struct err *e)
+{
+	int rc = vmbus_restore(p->vmbus, buf, len, e);
+
+	seen->bus = true;
+	return rc < 0 ? err_wrap(e, rc, "saved state: VMBus") : 0;
+}
+
+static int
+restore_held(
+    struct partition *p, uint32_t type, const uint8_t *buf, size_t len, struct progress *seen, struct err *e)
+{
+	if (type == SECTION_DEVICE)
+		return restore_device(p, buf, len, &seen->devices, e);
+	if (type == SECTION_VMBUS)
+		return restore_bus(p, buf, len, seen, e);
+	return restore_processors(p, buf, len, seen, e);
+}
+
 /* Sections that are held in memory whole before they are used. */
 static int
-restore_section(
-    struct partition *p, const struct section *s, int fd, unsigned *seen, bool *processors, struct err *e)
+restore_section(struct partition *p, const struct section *s, int fd, struct progress *seen, struct err *e)
 {
 	uint8_t *buf;
 	int rc;
@@ -290,30 +339,39 @@ restore_section(
 	if (s->type == SECTION_DEVICE && s->len > DEVICE_MAX)
 		return err_set(
 		    e, EINVAL, "saved state: damaged (a device of %llu bytes)", (unsigned long long)s->len);
-	if ((s->type == SECTION_DEVICE) != *processors)
+	if ((s->type == SECTION_PROCESSORS) == seen->processors)
 		return err_set(e, EINVAL, "saved state: damaged (%s)",
-		    *processors ? "processors come twice" : "a device comes before its clock");
+		    seen->processors ? "processors come twice" : "a device comes before its clock");
+	if (s->type == SECTION_VMBUS && seen->bus)
+		return err_set(e, EINVAL, "saved state: damaged (the bus comes twice)");
 	buf = malloc((size_t)s->len + 1);
 	if (!buf)
 		return err_set(e, ENOMEM, "saved state: out of memory");
 	rc = stream_read(fd, buf, (size_t)s->len, e);
-	if (rc == 0 && s->type == SECTION_DEVICE)
-		rc = restore_device(p, buf, (size_t)s->len, seen, e);
-	else if (rc == 0) {
-		rc = partition_restore_state(p, buf, (size_t)s->len, e);
-		if (rc < 0)
-			err_wrap(e, rc, "saved state");
-		*processors = true;
-	}
+	if (rc == 0)
+		rc = restore_held(p, s->type, buf, (size_t)s->len, seen, e);
 	free(buf);
 	return rc;
+}
+
+static int
+complete(const struct partition *p, const struct progress *seen, struct err *e)
+{
+	const char *missing = NULL;
+
+	if (!seen->processors)
+		missing = "processors are";
+	else if (seen->devices != (1u << p->devices) - 1)
+		missing = "a device is";
+	else if (!seen->bus)
+		missing = "the bus is";
+	return missing ? err_set(e, EINVAL, "saved state: incomplete: %s missing", missing) : 0;
 }
 
 int
 machine_restore(struct partition *p, const struct saved_facts *f, int fd, struct err *e)
 {
-	unsigned seen = 0;
-	bool processors = false;
+	struct progress seen = { 0 };
 	uint64_t gpa;
 	int rc = f->added ? partition_add_memory(p, f->added, &gpa, e) : 0;
 
@@ -327,13 +385,14 @@ machine_restore(struct partition *p, const struct saved_facts *f, int fd, struct
 			break;
 		if (s.type == SECTION_MEMORY)
 			rc = restore_memory(p, s.len, fd, e);
-		else if (s.type == SECTION_DEVICE || s.type == SECTION_PROCESSORS)
-			rc = restore_section(p, &s, fd, &seen, &processors, e);
+		else if (s.type == SECTION_DEVICE || s.type == SECTION_PROCESSORS || s.type == SECTION_VMBUS)
+			rc = restore_section(p, &s, fd, &seen, e);
 		else
 			rc = err_set(e, EINVAL, "saved state: damaged (a section of type %u)", s.type);
 	}
-	if (rc == 0 && (!processors || seen != (1u << p->devices) - 1))
-		rc = err_set(e, EINVAL, "saved state: incomplete: %s missing",
-		    processors ? "a device is" : "processors are");
+	if (rc == 0)
+		rc = complete(p, &seen, e);
+	if (rc == 0)
+		vmbus_restored(p->vmbus);
 	return rc;
 }

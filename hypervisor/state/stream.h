@@ -18,6 +18,7 @@ enum section_type {
 	SECTION_DEVICE = 2,     /* one device */
 	SECTION_PROCESSORS = 3, /* clock, interrupt controllers, processors */
 	SECTION_MEMORY = 4,     /* u64 address, then pages */
+	SECTION_VMBUS = 6,      /* the bus with its channels and synthetic devices */
 	SECTION_END = 5,        /* not 0: a file may end in zeros that nobody wrote */
 };
 

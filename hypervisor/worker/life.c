@@ -5,9 +5,11 @@
  * row is refused in words; a pair whose row leads back to its own state without an action is "already so".
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "hypervisor/chipset/pm.h"
 #include "hypervisor/sandbox/walls.h"
@@ -29,23 +31,90 @@ static const char *const event_names[LIFE_EVENTS] = {
 	[LIFE_FAILED] = "stopped",
 };
 
+/* --- a guest that is gone --------------------------------------------------------------------------- */
+
+enum { SETTLE_MS = 10000, SETTLE_STEP_MS = 1 };
+
+static uint64_t
+milliseconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Waits until no device uses its memory any more. Looks now and then: the partition's descriptor, through
+ * which the I/O threads speak, stays readable while there is anything else that nobody has taken. */
+static int
+settle(struct worker *w, struct err *e)
+{
+	uint64_t until = milliseconds() + SETTLE_MS;
+
+	services_reset(w);
+	while (!partition_let_go(w->p)) {
+		if (milliseconds() >= until)
+			return err_set(e, EBUSY,
+			    "a disk or a tap has not ended what was begun on it in %d s: see what lies "
+			    "below, "
+			    "then try again",
+			    SETTLE_MS / 1000);
+		poll(NULL, 0, SETTLE_STEP_MS);
+		disks_work(w->disks);
+		nics_work(w->nics);
+		services_work(w);
+	}
+	return 0;
+}
+
 /* --- actions ------------------------------------------------------------------------------------- */
+
+static void
+go(struct worker *w)
+{
+	partition_go(w->p);
+	services_hold(w, false);
+}
 
 static int
 act_start(struct worker *w, struct err *e)
 {
-	int rc = partition_power_on(w->p, e);
+	int rc = w->p->fresh ? 0 : settle(w, e);
 
 	if (rc == 0)
-		partition_go(w->p);
+		rc = partition_power_on(w->p, e);
+	if (rc == 0)
+		go(w);
 	return rc;
+}
+
+static void
+stop(struct worker *w)
+{
+	services_hold(w, true);
+	partition_stop(w->p);
 }
 
 static int
 act_stop(struct worker *w, struct err *e)
 {
 	(void)e;
-	partition_stop(w->p);
+	stop(w);
+	return 0;
+}
+
+/* The guest is gone: its disks are nobody's until the next start. */
+static int
+act_off(struct worker *w, struct err *e)
+{
+	(void)e;
+	stop(w);
+	partition_let_go(w->p);
+	services_reset(w);
+	/* Of a machine that was saved: only now, for what its guest has left in its rings and what waits is
+	 * done by whoever restores it. */
+	disks_resume(w->disks);
+	nics_resume(w->nics);
 	return 0;
 }
 
@@ -53,16 +122,27 @@ static int
 act_resume(struct worker *w, struct err *e)
 {
 	(void)e;
-	partition_go(w->p);
+	disks_retry(w->disks);
+	go(w);
 	return 0;
 }
 
 static int
 act_reset(struct worker *w, struct err *e)
 {
-	partition_stop(w->p);
+	stop(w);
 	w->resets++;
 	return act_start(w, e);
+}
+
+/* Back to power-on, and there it stays until it is let go on. */
+static int
+act_reset_paused(struct worker *w, struct err *e)
+{
+	int rc = settle(w, e);
+
+	w->resets++;
+	return rc < 0 ? rc : partition_power_on(w->p, e);
 }
 
 /* --- the table ------------------------------------------------------------------------------------ */
@@ -80,8 +160,8 @@ static const struct move {
 	{ STATE_RUNNING, LIFE_RESUME, STATE_RUNNING, NULL },
 	{ STATE_RUNNING, LIFE_PAUSE, STATE_PAUSED, act_stop },
 	{ STATE_RUNNING, LIFE_RESET, STATE_RUNNING, act_reset },
-	{ STATE_RUNNING, LIFE_POWER_OFF, STATE_OFF, act_stop },
-	{ STATE_RUNNING, LIFE_GUEST_OFF, STATE_OFF, act_stop },
+	{ STATE_RUNNING, LIFE_POWER_OFF, STATE_OFF, act_off },
+	{ STATE_RUNNING, LIFE_GUEST_OFF, STATE_OFF, act_off },
 	{ STATE_RUNNING, LIFE_GUEST_RESET, STATE_RUNNING, act_reset },
 	{ STATE_RUNNING, LIFE_FAILED, STATE_CRITICAL, act_stop },
 
@@ -89,17 +169,17 @@ static const struct move {
 	{ STATE_PAUSED, LIFE_RESUME, STATE_RUNNING, act_resume },
 	{ STATE_PAUSED, LIFE_START, STATE_RUNNING, act_resume },
 	{ STATE_PAUSED, LIFE_RESET, STATE_RUNNING, act_reset },
-	{ STATE_PAUSED, LIFE_POWER_OFF, STATE_OFF, act_stop },
+	{ STATE_PAUSED, LIFE_POWER_OFF, STATE_OFF, act_off },
 	{ STATE_PAUSED, LIFE_SAVED, STATE_SAVED, act_stop },
-	/* What the guest asked in the moment it was paused happens all the same. */
-	{ STATE_PAUSED, LIFE_GUEST_OFF, STATE_OFF, act_stop },
-	{ STATE_PAUSED, LIFE_GUEST_RESET, STATE_RUNNING, act_reset },
+	/* What the guest asked in the moment it was paused happens all the same; but it stays paused. */
+	{ STATE_PAUSED, LIFE_GUEST_OFF, STATE_OFF, act_off },
+	{ STATE_PAUSED, LIFE_GUEST_RESET, STATE_PAUSED, act_reset_paused },
 	{ STATE_PAUSED, LIFE_FAILED, STATE_CRITICAL, act_stop },
 
-	{ STATE_SAVED, LIFE_POWER_OFF, STATE_OFF, act_stop },
+	{ STATE_SAVED, LIFE_POWER_OFF, STATE_OFF, act_off },
 
 	{ STATE_CRITICAL, LIFE_RESET, STATE_RUNNING, act_reset },
-	{ STATE_CRITICAL, LIFE_POWER_OFF, STATE_OFF, act_stop },
+	{ STATE_CRITICAL, LIFE_POWER_OFF, STATE_OFF, act_off },
 };
 
 static const struct move *
@@ -138,7 +218,7 @@ life_move(struct worker *w, enum life_event ev, const char *reason, bool *change
 	rc = m->act(w, e);
 	if (rc < 0) {
 		/* Half-way to power-on: nothing runs, and the next start begins from the beginning. */
-		if (m->act == act_start || m->act == act_reset)
+		if (m->act == act_start || m->act == act_reset || m->act == act_reset_paused)
 			enter(w, STATE_OFF, e->msg);
 		return rc;
 	}
@@ -172,10 +252,18 @@ build(struct worker *w, int stream, struct saved_facts *facts, struct err *e)
 	int rc = partition_new(
 	    &w->p, &w->host, &w->machine, stream < 0 ? NULL : &facts->cpuid, walls_close_processor, e);
 
+	if (rc == 0)
+		rc = disks_create(w->disks, w->p, walls_close_io, e);
+	if (rc == 0)
+		rc = nics_create(w->nics, w->p, walls_close_io, e);
+	if (rc == 0)
+		rc = services_create(w, walls_close_io, e);
 	if (rc < 0)
 		return rc;
 	/* From here on images and streams are read, and then the guest runs. */
 	rc = walls_close_control(e);
+	if (rc == 0)
+		rc = disks_attach(w->disks, e);
 	if (rc == 0 && stream >= 0)
 		rc = machine_restore(w->p, facts, stream, e);
 	if (rc == 0 && stream >= 0)

@@ -11,7 +11,14 @@
 #include "hypervisor/worker/worker.h"
 #include "lib/log.h"
 
-enum { SLOT_CONTROL, SLOT_WAKE, SLOT_TIMER, SLOT_CONSOLE, SLOTS = SLOT_CONSOLE + MACHINE_COM_PORTS };
+enum {
+	SLOT_CONTROL,
+	SLOT_WAKE,
+	SLOT_TIMER,
+	SLOT_VMBUS,
+	SLOT_CONSOLE,
+	SLOTS = SLOT_CONSOLE + MACHINE_COM_PORTS
+};
 
 /* Whether one more panic may be told, and not only counted. */
 static bool
@@ -48,12 +55,32 @@ tell_panic(struct worker *w)
 	control_event(w->control, "panic", json_pack("{s:o, s:o}", "Text", text, "Parameters", numbers));
 }
 
+/* A disk without space below: the guest waits, with its write, until somebody has made room. */
+static void
+hear_disks(struct worker *w)
+{
+	char why[sizeof(w->reason)];
+
+	if (disks_news(w->disks, why, sizeof(why)))
+		life_move(w, LIFE_PAUSE, why, NULL, NULL);
+}
+
 static void
 answer_asked(struct worker *w)
 {
 	unsigned asked = partition_take_asked(w->p);
 	char failure[sizeof(w->p->failure)];
+	bool go_on;
 
+	go_on = w->go_on;
+	w->go_on = false;
+	if (asked & ASKED_VMBUS)
+		vmbus_work(w->p->vmbus);
+	if (asked & ASKED_DEVICES) {
+		hear_disks(w);
+		nics_work(w->nics);
+		services_work(w);
+	}
 	if (asked & ASKED_PANIC)
 		tell_panic(w);
 	if (asked & ASKED_FAILED) {
@@ -69,6 +96,8 @@ answer_asked(struct worker *w)
 
 		if (life_move(w, LIFE_GUEST_RESET, "reset by the guest", NULL, &e) < 0)
 			log_msg(LOG_ERROR, "%s: reset: %s", w->machine.name, e.msg);
+		else if (go_on)
+			life_move(w, LIFE_RESUME, "it could not be saved", NULL, NULL);
 	}
 }
 
@@ -78,6 +107,7 @@ prepare(const struct worker *w, struct pollfd *f)
 	f[SLOT_CONTROL] = (struct pollfd){ .fd = control_poll_fd(w->control), .events = POLLIN };
 	f[SLOT_WAKE] = (struct pollfd){ .fd = w->p ? w->p->wake_fd : -1, .events = POLLIN };
 	f[SLOT_TIMER] = (struct pollfd){ .fd = w->p ? w->p->timer_fd : -1, .events = POLLIN };
+	f[SLOT_VMBUS] = (struct pollfd){ .fd = w->p ? vmbus_legacy_fd(w->p->vmbus) : -1, .events = POLLIN };
 	for (int i = 0; i < MACHINE_COM_PORTS; i++) {
 		short events = console_wants(&w->console[i]);
 
@@ -106,6 +136,8 @@ worker_loop(struct worker *w)
 			answer_asked(w);
 		if (f[SLOT_TIMER].revents)
 			partition_timers(w->p);
+		if (f[SLOT_VMBUS].revents)
+			vmbus_legacy_signal(w->p->vmbus);
 		for (int i = 0; i < MACHINE_COM_PORTS; i++)
 			if (w->console[i].fd >= 0 && (woken || f[SLOT_CONSOLE + i].revents))
 				console_pump(&w->console[i]);

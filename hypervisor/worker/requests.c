@@ -7,6 +7,10 @@
 #include "hypervisor/chipset/pm.h"
 #include "hypervisor/chipset/uart.h"
 #include "hypervisor/state/save.h"
+#include "hypervisor/worker/disk_requests.h"
+#include "hypervisor/worker/ic_requests.h"
+#include "hypervisor/worker/memory_requests.h"
+#include "hypervisor/worker/nic_requests.h"
 #include "hypervisor/worker/worker.h"
 
 /* --- parameters and results ---------------------------------------------------------------------- */
@@ -254,7 +258,7 @@ do_statistics(void *ctx, void *params, void *result, struct err *e)
 	(void)params;
 	if (rc < 0)
 		return rc;
-	r->memory_mb = gmem_size(w->p->mem) >> 20;
+	r->memory_mb = memory_assigned(w) >> 20;
 	r->reference_ms = partition_now(w->p) / 1000000;
 	r->processors = w->p->vcpus;
 	for (unsigned i = 0; i < w->p->vcpus; i++) {
@@ -312,10 +316,20 @@ do_save(void *ctx, void *params, void *result, struct err *e)
 	/* What the guest asked last is not part of saved state: it is carried out instead (loop.c). */
 	if (rc == 0 && (atomic_load(&w->p->asked) & ASKED_TO_END)) {
 		close(s->stream);
+		w->go_on = paused;
 		return err_set(e, EBUSY, "save: the guest turns itself off or resets in this moment");
 	}
 	if (rc == 0)
-		rc = machine_save(w->p, s->stream, e);
+		rc = disks_pause(w->disks, e);
+	if (rc == 0) {
+		rc = nics_pause(w->nics, e);
+		if (rc == 0)
+			rc = machine_save(w->p, s->stream, e);
+		if (rc < 0) {
+			disks_resume(w->disks);
+			nics_resume(w->nics);
+		}
+	}
 	close(s->stream);
 	if (rc == 0)
 		return life_move(w, LIFE_SAVED, "requested", NULL, e);
@@ -347,6 +361,9 @@ do_quit(void *ctx, void *params, void *result, struct err *e)
 	(void)params;
 	(void)result;
 	(void)e;
+	/* The others are cut off, as by a power failure: what they have flushed is safe. */
+	if (w->state == STATE_OFF || w->state == STATE_SAVED)
+		disks_close(w->disks);
 	w->quit = true;
 	return 0;
 }
@@ -389,9 +406,138 @@ const struct method worker_methods[] = {
 	    "Pauses the machine and writes all of it to a stream. Answers when the last byte is written; "
 	    "then this worker's copy must be left behind (quit). After a failure the machine goes on.",
 	    PARAMS(stream_params, save_fields), .result = none, .call = do_save },
-	{ "memory.add", "Adds memory at the end of the machine's address space while it runs.",
+	{ "memory.add",
+	    "Adds memory at the end of the machine's address space while it runs, up to 14 times.",
 	    PARAMS(memory_params, memory_fields), RESULT(memory_result, memory_result_fields),
 	    .call = do_memory_add },
+	{ "memory.target",
+	    "Says how much memory the machine should have. It gives back what is too much, and is given what "
+	    "is "
+	    "missing, as far and as fast as its guest takes part: the event \"memory\" tells of changes.",
+	    PARAMS(memory_target, memory_target_fields), .result = none, .call = do_memory_target },
+	{ "memory.status", "What memory the machine has, and what its guest says it needs.", .params = none,
+	    RESULT(memory_status, memory_status_fields), .call = do_memory_status },
+	{ "disk.add",
+	    "Gives the machine a disk or DVD drive. Before \"create\" it is part of the machine from the "
+	    "beginning, "
+	    "later it comes while the guest runs.",
+	    PARAMS(disk_params, disk_add_fields), disk_defaults, .result = none, .call = do_disk_add },
+	{ "disk.remove",
+	    "Takes a disk or DVD drive away, as pulling it out does. The event \"disk\" with What "
+	    "\"Removed\" says when "
+	    "its file has been closed.",
+	    PARAMS(disk_params, disk_name_fields), disk_defaults, .result = none, .call = do_disk_remove },
+	{ "disk.insert", "Puts a medium into a DVD drive, or takes it out.",
+	    PARAMS(disk_params, disk_insert_fields), disk_defaults, .result = none, .call = do_disk_insert },
+	{ "disk.limit", "Sets the limits of a disk.", PARAMS(disk_params, disk_limit_fields), disk_defaults,
+	    .result = none, .call = do_disk_limit },
+	{ "disk.resized", "Says that a disk's file has another size now.",
+	    PARAMS(disk_params, disk_resized_fields), disk_defaults, .result = none,
+	    .call = do_disk_resized },
+	{ "disk.branch",
+	    "Puts a new differencing image on top of a disk while the guest runs: its own image becomes the "
+	    "parent, and is not written to any more. Answers when that holds; after a failure the disk is "
+	    "what "
+	    "it was.",
+	    PARAMS(disk_params, disk_branch_fields), disk_defaults, .result = none, .call = do_disk_branch },
+	{ "disk.merge",
+	    "Merges a disk's own image into its parent, or several at once, while the guest runs. Answers "
+	    "when "
+	    "it has begun; the event \"disk\" says \"Merged\" when each of the two has everything, or "
+	    "\"MergeEnded\" "
+	    "when the disk is what it was before.",
+	    PARAMS(disk_params, disk_merge_fields), disk_defaults, .result = none, .call = do_disk_merge },
+	{ "disk.merge.complete",
+	    "After \"Merged\": the parent is the disk's own image now, and what was merged into it is "
+	    "closed.",
+	    PARAMS(disk_params, disk_name_fields), disk_defaults, .result = none,
+	    .call = do_disk_merge_complete },
+	{ "disk.merge.cancel", "Ends a merge, also after \"Merged\": \"MergeEnded\" follows.",
+	    PARAMS(disk_params, disk_name_fields), disk_defaults, .result = none,
+	    .call = do_disk_merge_cancel },
+	{ "disk.list", "The disks and DVD drives, with their counters.", .params = none,
+	    RESULT(disk_list, disk_list_fields), .call = do_disk_list },
+	{ "socket.listen",
+	    "Guests may ask for streams to a service: each time the event \"socket\" with What \"Requested\" "
+	    "tells "
+	    "the stream's Id, to be accepted or refused within 1.5 s.",
+	    PARAMS(socket_params, stream_service_fields), stream_defaults, .result = none,
+	    .call = do_stream_listen },
+	{ "socket.unlisten", "The service is listened to no more; its streams stay.",
+	    PARAMS(socket_params, stream_service_fields), stream_defaults, .result = none,
+	    .call = do_stream_unlisten },
+	{ "socket.accept", "Gives the guest the stream that it has asked for.",
+	    PARAMS(socket_params, stream_accept_fields), stream_defaults, .result = none,
+	    .call = do_stream_accept },
+	{ "socket.refuse", "Refuses the stream that the guest has asked for.",
+	    PARAMS(socket_params, stream_id_fields), stream_defaults, .result = none,
+	    .call = do_stream_refuse },
+	{ "socket.connect",
+	    "Offers a service of the guest a stream. If it does not take it in 5 s the event \"socket\" says "
+	    "\"NotTaken\"; the end of any stream is told by \"Closed\", \"Failed\" or \"Shut\".",
+	    PARAMS(socket_params, stream_connect_fields), stream_defaults,
+	    RESULT(socket_id, stream_new_fields), .call = do_stream_connect },
+	{ "socket.close", "Ends a stream.", PARAMS(socket_params, stream_id_fields), stream_defaults,
+	    .result = none, .call = do_stream_close },
+	{ "socket.list", "The streams there are, with their counters.", .params = none,
+	    RESULT(socket_list, stream_list_fields), .call = do_stream_list },
+	{ "ic.list", "The integration components, and what the guest makes of them.", .params = none,
+	    RESULT(ic_list, ic_list_fields), .call = do_ic_list },
+	{ "ic.set",
+	    "Switches an integration component on or off, also while the guest runs. Saved state is for a "
+	    "document that says the same.",
+	    PARAMS(ic_params, ic_set_fields), ic_defaults, RESULT(ic_changed, ic_changed_fields),
+	    .call = do_ic_set },
+	{ "guest.shutdown",
+	    "Asks the guest to shut down, restart or hibernate. The event \"integration\" with What "
+	    "\"Ended\" says whether it will; the machine's state, that it has.",
+	    PARAMS(ic_params, guest_shutdown_fields), ic_defaults, .result = none,
+	    .call = do_guest_shutdown },
+	{ "guest.time.sync", "Sets the guest's clock to the host's; \"Ended\" follows.", .params = none,
+	    .result = none, .call = do_guest_time_sync },
+	{ "kvp.get", "A fact, as it was told or read last.", PARAMS(ic_params, kvp_key_fields), ic_defaults,
+	    RESULT(kvp_item, kvp_item_fields), .call = do_kvp_get },
+	{ "kvp.set", "A fact that the guest is told, now or when it listens.",
+	    PARAMS(ic_params, kvp_set_fields), ic_defaults, RESULT(ic_changed, ic_changed_fields),
+	    .call = do_kvp_set },
+	{ "kvp.delete", "The guest is told to forget a fact of the host's.",
+	    PARAMS(ic_params, kvp_key_fields), ic_defaults, RESULT(ic_changed, ic_changed_fields),
+	    .call = do_kvp_delete },
+	{ "kvp.enumerate",
+	    "The facts of a pool, a dozen at a time. What the guest tells is what was read last; the event "
+	    "\"integration\" with What \"GuestFacts\" says that it has changed.",
+	    PARAMS(ic_params, kvp_enumerate_fields), ic_defaults, RESULT(kvp_page, kvp_page_fields),
+	    .call = do_kvp_enumerate },
+	{ "guest.ip.get", "Asks the guest for the addresses of an adapter; \"Ended\" brings them.",
+	    PARAMS(ic_params, guest_ip_get_fields), ic_defaults, .result = none, .call = do_guest_ip_get },
+	{ "guest.ip.set", "Sets the addresses of an adapter of the guest; \"Ended\" follows.",
+	    PARAMS(ic_params, guest_ip_set_fields), ic_defaults, .result = none, .call = do_guest_ip_set },
+	{ "guest.freeze",
+	    "Makes the guest's file systems stand still; \"Ended\" says when they do, and with Operation "
+	    "guest.thaw when they do not any more: at guest.thaw, or after the time limit.",
+	    PARAMS(ic_params, guest_freeze_fields), ic_defaults, .result = none, .call = do_guest_freeze },
+	{ "guest.thaw", "Lets them go on.", .params = none, .result = none, .call = do_guest_thaw },
+	{ "guest.copy", "Copies a file into the guest. \"Copying\" tells how far it is, \"Ended\" the end.",
+	    PARAMS(ic_params, guest_copy_fields), ic_defaults, .result = none, .call = do_guest_copy },
+	{ "guest.copy.cancel", "Ends a copy; the guest removes what it has of it.", .params = none,
+	    .result = none, .call = do_guest_copy_cancel },
+	{ "nic.add",
+	    "Gives the machine a network adapter. Before \"create\" it is part of the machine from the "
+	    "beginning, "
+	    "later it comes while the guest runs.",
+	    PARAMS(nic_params, nic_add_fields), nic_defaults, .result = none, .call = do_nic_add },
+	{ "nic.remove",
+	    "Takes a network adapter away. The event \"nic\" with What \"Removed\" says when its taps have "
+	    "been "
+	    "closed.",
+	    PARAMS(nic_params, nic_name_fields), nic_defaults, .result = none, .call = do_nic_remove },
+	{ "nic.connect",
+	    "Plugs a network adapter in or out, or into another network, as with its cable. Without taps the "
+	    "link "
+	    "changes only.",
+	    PARAMS(nic_params, nic_connect_fields), nic_defaults, .result = none, .call = do_nic_connect },
+	{ "nic.list", "The network adapters, with their counters.", .params = none,
+	    RESULT(nic_list, nic_list_fields), .call = do_nic_list },
 	{ "quit", "Ends the worker, and with it the machine, whatever its state.", .params = none,
 	    .result = none, .call = do_quit },
 	{ 0 },

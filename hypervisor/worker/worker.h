@@ -12,7 +12,12 @@
 
 #include "hypervisor/core/machine.h"
 #include "hypervisor/core/partition.h"
+#include "hypervisor/worker/components.h"
 #include "hypervisor/worker/console.h"
+#include "hypervisor/worker/disks.h"
+#include "hypervisor/worker/nics.h"
+#include "hypervisor/worker/services.h"
+#include "hypervisor/worker/streams.h"
 #include "lib/control.h"
 #include "lib/err.h"
 #include "lib/rate.h"
@@ -31,13 +36,20 @@ struct worker {
 	struct host host;
 	struct control *control;
 	struct machine machine;
-	struct partition *p; /* NULL until created */
+	struct partition *p;           /* NULL until created */
+	struct disks *disks;           /* from the worker's start */
+	struct nics *nics;             /* from the worker's start, too */
+	struct services *services;     /* NULL: not created, or it has no small devices. These: */
+	struct streams *streams;       /* NULL: not created, or it has none */
+	struct components *components; /* NULL: not created, or it has none */
+	struct balloon *balloon;       /* memory_requests.c; NULL: its memory is not dynamic */
 	enum machine_state state;
 	char reason[240]; /* why it is in that state, for people; may be empty */
 	uint64_t resets, panics;
 	struct rate panic_rate; /* of telling them: a guest may report any number */
 	atomic_int told_panic;  /* log_once */
 	struct console console[MACHINE_COM_PORTS];
+	bool go_on; /* it was paused for a save only, while its guest asked for a reset: that, then resume */
 	bool quit;
 	int status; /* what the process ends with after that */
 };

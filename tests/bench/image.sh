@@ -13,9 +13,9 @@ out=$1
 kernels=${FREEHOLD_CACHE:-$top/.cache}
 bin=${BUILD:-$top/build}/bin
 
-# What guests need for either kind of device, and L1 for the tests with a network.
-guest_modules="virtio_pci virtio_mmio virtio_blk virtio_net sd_mod hv_vmbus hv_storvsc hv_netvsc"
-l1_modules="irqbypass ccp kvm kvm_amd tun vhost_net"
+# What guests need for either kind of device, and L1 for the tests with a disk or a network.
+guest_modules="virtio_pci virtio_mmio virtio_blk virtio_scsi virtio_net sd_mod hv_vmbus hv_storvsc hv_netvsc"
+l1_modules="irqbypass ccp kvm kvm_amd brd ext4 tun vhost_net"
 
 # modules TREE DEST NAME...: NN-name.ko in an order in which they can be loaded. One a kernel lacks is left out.
 modules() {
@@ -79,14 +79,23 @@ guest() { # NAME DEST
 	cp "$kernels/lab/$1/vmlinuz" "$2/vmlinuz"
 }
 
-# Debian's QEMU as it is installed here.
-qemu() {
-	local r=$1 f q
-	q=$(command -v qemu-system-x86_64)
-	mkdir -p "$r"/usr/bin "$r"/usr/share/qemu "$r"/usr/share/seabios "$r"/lib/x86_64-linux-gnu "$r"/lib64
-	cp "$q" "$r/usr/bin/"
-	ldd "$q" | awk '/=> \// { print $3 }' | while read -r f; do cp -L "$f" "$r/lib/x86_64-linux-gnu/"; done
+# Programs of Debian as they are installed here, with their libraries.
+installed() { # ROOT NAME...
+	local r=$1 f p
+	shift
+	mkdir -p "$r"/usr/bin "$r"/lib/x86_64-linux-gnu "$r"/lib64
+	for p in "$@"; do
+		p=$(PATH=$PATH:/usr/sbin:/sbin command -v "$p")
+		cp "$p" "$r/usr/bin/"
+		ldd "$p" | awk '/=> \// { print $3 }' | while read -r f; do cp -L "$f" "$r/lib/x86_64-linux-gnu/"; done
+	done
 	cp -L /lib64/ld-linux-x86-64.so.2 "$r/lib64/"
+}
+
+qemu() { # ROOT
+	local r=$1 f
+	mkdir -p "$r"/usr/share/qemu "$r"/usr/share/seabios
+	installed "$r" qemu-system-x86_64
 	cp /usr/share/seabios/bios-256k.bin /usr/share/seabios/bios-microvm.bin "$r/usr/share/seabios/"
 	for f in kvmvapic linuxboot_dma linuxboot pvh multiboot multiboot_dma; do
 		cp -L "/usr/share/qemu/$f.bin" "$r/usr/share/qemu/"
@@ -104,6 +113,7 @@ l1() { # NAME
 	cp "$here/vmms.sh" "$r/vmms.sh"
 	cp -r "$kernels/bench/$1/l1" "$r/mods"
 	qemu "$r"
+	installed "$r" mke2fs
 	guest "$2" "$r/guest"
 	archive "$r" >"$out/initrd"
 	cp "$kernels/lab/$1/vmlinuz" "$out/vmlinuz"

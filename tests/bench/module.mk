@@ -10,8 +10,12 @@ guest-init_LDFLAGS := $(if $(SAN),,-static)
 vmbench_MAIN       := $(wildcard tests/bench/vmbench*.c)
 vmbench_LDFLAGS    := $(if $(SAN),,-static)
 
+# Disk images run on this machine itself, and are all that is measured with: make bench-image
+bench-image: $B/bin/fh-disk
+	@BUILD=$B CC='$(CC)' tests/bench/run.sh images
+
 # make bench, make bench T=boot, make bench RECORD=1
-bench: $B/lab/kernels $(addprefix $B/bin/,fh-worker fh-start guest-init vmbench)
+bench: $B/lab/kernels $(addprefix $B/bin/,fh-disk fh-worker fh-start guest-init vmbench)
 	@BUILD=$B CC='$(CC)' tests/bench/run.sh $(T)
 
-.PHONY: bench
+.PHONY: bench bench-image

@@ -26,6 +26,8 @@ struct thread {
 
 void tree_helper(pid_t pid);
 void tree_memory(struct memory *m, long guest_mib);
+/* Processor time of its busiest thread, which is the one that runs the guest, and of all others. */
+void tree_cpu(double *busiest_ms, double *others_ms);
 size_t tree_threads(struct thread *list, size_t max);
 void tree_kill(void);
 
@@ -39,7 +41,14 @@ void kvm_hist_on(const char *event, const char *keys);
 void kvm_hist_off(
     const char *event, const char *keys, void (*use)(void *ctx, const char *row, double hits), void *ctx);
 
+/* vmbench_lost.c: is the guest one that the emulator has spoilt? */
+int lost_line(const char *line);      /* what it said: 1 when that is its end */
+int lost_silence(void);               /* it has said nothing for a while: 1 when it never will */
+int lost_how(char *how, size_t size); /* it has come to no result; how: the rest of a sentence about it */
+
 /* vmbench_net.c: tap0 and who answers behind it. */
 pid_t net_peer(void);
+/* Packets that it has carried so far, both ways. */
+double net_packets(void);
 
 #endif

@@ -146,6 +146,23 @@ read_mappings(const char *path, struct memory *m, long guest_mib)
 		fclose(f);
 }
 
+/* Of thread id of process pid. */
+static double
+thread_ms(pid_t pid, pid_t id)
+{
+	char path[100];
+	double ns = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", pid, id);
+	f = fopen(path, "re");
+	if (f && fscanf(f, "%lf", &ns) != 1)
+		ns = 0;
+	if (f)
+		fclose(f);
+	return ns / 1e6;
+}
+
 void
 tree_memory(struct memory *m, long guest_mib)
 {
@@ -166,16 +183,29 @@ tree_memory(struct memory *m, long guest_mib)
 		snprintf(path, sizeof(path), "/proc/%d/task", list[i]);
 		threads = numbers_in(path, ids, MAX_THREADS);
 		m->threads += threads;
-		for (int t = 0; t < threads; t++) {
-			double ns = 0;
-			FILE *f;
+		for (int t = 0; t < threads; t++)
+			m->cpu_ms += thread_ms(list[i], ids[t]);
+	}
+}
 
-			snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", list[i], ids[t]);
-			f = fopen(path, "re");
-			if (f && fscanf(f, "%lf", &ns) == 1)
-				m->cpu_ms += ns / 1e6;
-			if (f)
-				fclose(f);
+void
+tree_cpu(double *busiest_ms, double *others_ms)
+{
+	pid_t list[MAX_PROCESSES], ids[MAX_THREADS];
+	int n = processes(list);
+	char path[100];
+
+	*busiest_ms = *others_ms = 0;
+	for (int i = 0; i < n; i++) {
+		int threads;
+
+		snprintf(path, sizeof(path), "/proc/%d/task", list[i]);
+		threads = numbers_in(path, ids, MAX_THREADS);
+		for (int t = 0; t < threads; t++) {
+			double ms = thread_ms(list[i], ids[t]);
+
+			*others_ms += ms < *busiest_ms ? ms : *busiest_ms;
+			*busiest_ms = ms > *busiest_ms ? ms : *busiest_ms;
 		}
 	}
 }

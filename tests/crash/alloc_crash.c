@@ -175,7 +175,7 @@ answer(struct err *e)
 	struct err none = { 0 };
 	const char *text;
 
-	while ((text = fake_hear(&f))[0]) {
+	while ((text = fake_told(&f))[0]) {
 		json_t *doc = schema_parse(text, strlen(text), &none);
 		json_t *failure = json_object_get(doc, "error"), *result = json_object_get(doc, "result");
 		const char *words = json_string_value(json_object_get(failure, "message"));

@@ -141,7 +141,7 @@ do_rename(struct err *e)
 static int
 do_delete(struct err *e)
 {
-	return inventory_delete(&ms, find("old"), NULL, NULL, e);
+	return inventory_delete(&ms, find("old"), false, NULL, NULL, e);
 }
 
 /* What may be found after a cut: `was` with its memory, or `is` with its own. NULL: no such machine. */

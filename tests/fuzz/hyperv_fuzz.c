@@ -64,6 +64,20 @@ write_msr(struct hv_crash *c, uint32_t msr, uint64_t value, char *text)
 	must(rc != 0 || msr == HV_CRASH_CTL || back == value);
 }
 
+/* Every byte of a message is ours to read. */
+static uint16_t
+take_message(void *ctx, uint32_t connection, uint32_t type, const void *payload, size_t len)
+{
+	uint8_t copy[240];
+
+	(void)ctx;
+	(void)connection;
+	(void)type;
+	must(len <= sizeof(copy));
+	memcpy(copy, payload, len);
+	return HV_SUCCESS;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -77,10 +91,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size--;
 		if (kind & 0x80) {
 			uint64_t input = take64(&data, &size), param = take64(&data, &size);
-			uint64_t r = hyperv_hypercall(input, param, 0);
+			static const struct hv_mail mail = { .post = take_message };
+			uint64_t r = hyperv_hypercall(input, param, 0, mem, &mail);
 
 			must(r == HV_INVALID_HYPERCALL_CODE || r == HV_INVALID_ALIGNMENT ||
-			     r == HV_INVALID_CONNECTION_ID);
+			     r == HV_INVALID_CONNECTION_ID || r == HV_INVALID_PARAMETER || r == HV_SUCCESS);
 		} else {
 			write_msr(&c, HV_CRASH_P0 - 1 + kind % 8, take64(&data, &size), text);
 		}

@@ -21,7 +21,7 @@ $(FUZZ_B)/liball.a: $(FUZZ_OBJS)
 $(FUZZ_PROGS): %: %.o $(FUZZ_B)/tests/fuzz/no_profile.o $(FUZZ_B)/liball.a
 	$(call say,LD,$@)
 	$(Q)clang $(FUZZ_SAN) -fsanitize=fuzzer -Wl,--wrap=__sanitizer_print_memory_profile -o $@ $^ \
-		$($(@F)_LDFLAGS) -ljansson -lpthread
+		$($(@F)_LDFLAGS) -ljansson -l:liburing.a -lpthread
 
 # Those on a fake KVM (tests/unit/fake_kvm.h), and where walls would close around the target itself.
 saved_fuzz_LDFLAGS  := $(FAKE_KVM)

@@ -50,11 +50,33 @@ check_worker(struct vm_config *c)
 	must(machine_read(&m, json_object_get(params, "Machine"), &fds, &e) == 0);
 	must(m.processor.count == c->processor.count && m.memory.size_mb == c->memory.size_mb);
 	must((m.direct.initrd_fd >= 0) == (c->direct.initrd[0] != '\0'));
+	must(m.scsi_controllers == c->devices.controllers);
 	machine_close(&m);
 	json_decref(params);
 	for (int i = 0; i < 2; i++)
 		if (fd[i] >= 0)
 			close(fd[i]);
+}
+
+/* Each disk at a place of its own, in their order, and what the worker is told of it. */
+static void
+check_disks(struct vm_config *c)
+{
+	for (size_t i = 0; i < c->devices.disks; i++) {
+		struct vm_disk *d = &c->devices.disk[i];
+		const char *path[VM_CHAIN_MAX];
+		size_t n = vm_config_parents(c, d->controller, d->lun, path);
+		json_t *params = vm_disk_worker(d, n);
+
+		must(params && vm_config_disk(c, d->controller, d->lun) == d);
+		must((json_object_get(params, "File") != NULL) == (d->path[0] != '\0'));
+		must(d->controller < c->devices.controllers);
+		must(json_array_size(json_object_get(params, "Parents")) == n &&
+		     (n == 0 || d->format != VM_RAW));
+		must(d->parents == NULL);
+		must(i == 0 || d->controller > d[-1].controller || d->lun > d[-1].lun);
+		json_decref(params);
+	}
 }
 
 int
@@ -68,6 +90,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_written(&c);
 		(void)vm_name_check(c.name, &e);
 		check_worker(&c);
+		check_disks(&c);
 	} else {
 		must(e.code != 0 && e.msg[0] != '\0');
 	}

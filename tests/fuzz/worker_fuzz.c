@@ -12,7 +12,8 @@
 enum { REQUESTS_MAX = 6 };
 
 static struct fake_worker f;
-static int file; /* what they are given: can be read and written, but is no kernel */
+static bool changed; /* something was, since the components were looked at */
+static int file;     /* what they are given: can be read and written, but is no kernel */
 
 /* A processor that sleeps until it is kicked, and loses no kick. */
 static int
@@ -47,8 +48,9 @@ fresh(bool with_machine)
 	if (with_machine) {
 		fake_machine(&f.w.machine, 32, 1);
 		f.w.machine.memory.maximum_mb = 64;
+		memset(f.w.machine.ic.on, true, sizeof(f.w.machine.ic.on));
 		must(life_create(&f.w, -1, NULL) == 0);
-		fake_hear(&f);
+		fake_told(&f);
 	}
 }
 
@@ -70,15 +72,38 @@ hear(void)
 {
 	int answers = 0;
 
-	while (fake_hear(&f)[0]) {
+	while (fake_told(&f)[0]) {
 		struct err e = { 0 };
 		json_t *doc = schema_parse(f.heard, strlen(f.heard), &e);
 
+		changed = changed || strstr(f.heard, "\"changed\":true");
 		must(json_is_object(doc));
 		answers += json_object_get(doc, "jsonrpc") && !json_object_get(doc, "params");
 		json_decref(doc);
 	}
 	must(answers <= 1);
+}
+
+/* All components are on, and the guest would be told nothing. */
+static bool
+components_as_they_were(void)
+{
+	struct ics *s = components_ics(&f.w);
+	struct kvp_item item;
+	struct ic_report r;
+	size_t external, host;
+	bool on = true;
+
+	if (!changed)
+		return true;
+	changed = false;
+	for (unsigned i = 0; i < IC_KINDS; i++) {
+		ics_report(s, (enum ic_kind)i, &r);
+		on = on && r.on;
+	}
+	ic_kvp_list(s, KVP_EXTERNAL, 0, &item, 1, &external);
+	ic_kvp_list(s, KVP_HOST, 0, &item, 1, &host);
+	return on && !external && !host;
 }
 
 static bool
@@ -91,9 +116,9 @@ as_it_was(bool with_machine)
 	console_detach(&f.w.console[0]);
 	console_detach(&f.w.console[1]);
 	life_move(&f.w, LIFE_POWER_OFF, NULL, NULL, NULL);
-	fake_hear(&f);
+	fake_told(&f);
 	f.w.resets = 0;
-	return f.w.state == STATE_OFF && gmem_regions(f.w.p->mem) == 1;
+	return f.w.state == STATE_OFF && gmem_regions(f.w.p->mem) == 1 && components_as_they_were();
 }
 
 static void

@@ -7,6 +7,7 @@
 #   machine_type host '1234'              # text
 #   machine_keys host Enter F1 C-c        # keys as tmux names them
 #   machine_screen host                   # what it shows now
+#   machine_power_button host             # presses it
 #   machine_ended host 60                 # waits for it to switch off or (first machine_start ... --once) to restart
 #   machine_stop host                     # pulls the plug
 #
@@ -95,9 +96,11 @@ machine_start() {
 	set -- setpriv --pdeathsig KILL qemu-system-x86_64 $(appliance_processor) $board -smp 1 -m "$memory" -nodefaults -no-user-config \
 		-name "$name" -display none -device VGA -rtc base=utc "${end[@]}" -pidfile "$appliance_work/$name.pid" \
 		-netdev "$net" -device virtio-net-pci,netdev=n0,romfile= "${cable[@]}" "${args[@]}" \
-		-chardev "stdio,id=line,signal=off,logfile=$appliance_work/$name.log" -serial chardev:line
+		-chardev "stdio,id=line,signal=off,logfile=$appliance_work/$name.log" -serial chardev:line \
+		-chardev "pipe,id=monitor,path=$appliance_work/$name.monitor" -mon chardev=monitor
 	printf '%q ' "$@" >"$appliance_work/$name.command"
-	rm -f "$appliance_work/$name.pid" "$appliance_work/$name.log"
+	rm -f "$appliance_work/$name.pid" "$appliance_work/$name.log" "$appliance_work/$name".monitor.*
+	mkfifo "$appliance_work/$name.monitor.in" "$appliance_work/$name.monitor.out" || return 1
 	# tmux starts it from its own server: the pane's process is QEMU itself, so that it ends with its pane.
 	"${appliance_tmux[@]}" new-session -d -s "$name" -x 80 -y 24 "exec $(cat "$appliance_work/$name.command") 2>'$appliance_work/$name.err'" \; \
 		set-option -t "$name" status off \; set-option -t "$name" remain-on-exit on \; set-option -g history-limit 5000 || return 1
@@ -153,6 +156,11 @@ machine_wait() {
 		sleep 0.2
 	done
 	took=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+}
+
+# Both ends of the pipe are open here, so that nobody waits for the other side.
+machine_power_button() {
+	echo system_powerdown 1<>"$appliance_work/$1.monitor.in"
 }
 
 # machine_ended NAME SECONDS: until it has switched itself off.

@@ -39,6 +39,7 @@ open_fh(lua_State *L)
 	driver_open_json(L);
 	driver_open_control(L);
 	driver_open_net(L);
+	driver_open_dm(L);
 	return 1;
 }
 

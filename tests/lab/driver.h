@@ -41,6 +41,7 @@ void driver_open_process(lua_State *L);
 void driver_open_json(lua_State *L);
 void driver_open_control(lua_State *L);
 void driver_open_net(lua_State *L);
+void driver_open_dm(lua_State *L);
 
 /* Ends every process that came from this one, however it was left. */
 void driver_end_children(void);

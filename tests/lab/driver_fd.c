@@ -1,9 +1,10 @@
 /*
  * tests/lab/driver_fd.c - descriptors in Lua: files, memfds, pipes, socket pairs, terminals; and poll.
  *
- *   fh.open(path, "r"|"w"|"rw"|"a")   fh.memfd(name)   fh.pipe()   fh.pair()   fh.stdio(n)
+ *   fh.open(path, "r"|"w"|"rw"|"a"|"direct")   fh.memfd(name)   fh.pipe()   fh.pair()   fh.stdio(n)
  *   fh.poll({fd, ...}, ms) -> {fd readable or ended = true}
  *   fd:read(max)  "" at the end, nil "again" when nothing is there (pair ends do not block)
+ *   fd:put(s) -> what went at once, in bytes
  *   fd:write(s)  fd:size()  fd:seek(n)  fd:close()  fd:number()  fd:raw()
  *   fd:ioctl(request, number)
  *   fh.list(folder)   fh.readlink(path)
@@ -109,6 +110,19 @@ fd_write(lua_State *L)
 }
 
 static int
+fd_put(lua_State *L)
+{
+	size_t len;
+	const char *s = luaL_checklstring(L, 2, &len);
+	ssize_t n = write(driver_fd_check(L, 1), s, len);
+
+	if (n < 0 && errno != EAGAIN)
+		return driver_fail_sys(L, "write");
+	lua_pushinteger(L, n < 0 ? 0 : n);
+	return 1;
+}
+
+static int
 fd_size(lua_State *L)
 {
 	struct stat st;
@@ -171,6 +185,8 @@ fh_open(lua_State *L)
 		flags = O_WRONLY | O_CREAT | O_APPEND;
 	else if (strcmp(how, "rw") == 0)
 		flags = O_RDWR | O_CREAT;
+	else if (strcmp(how, "direct") == 0)
+		flags = O_RDWR | O_DIRECT;
 	fd = open(path, flags | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return driver_fail_sys(L, path);
@@ -287,6 +303,7 @@ fh_readlink(lua_State *L)
 static const luaL_Reg methods[] = {
 	{ "read", fd_read },
 	{ "write", fd_write },
+	{ "put", fd_put },
 	{ "size", fd_size },
 	{ "seek", fd_seek },
 	{ "close", fd_close },

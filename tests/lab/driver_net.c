@@ -3,16 +3,22 @@
  *
  *   l = fh.listen(port)   fh.accept(l, ms) -> fd   fh.connect(address, port, ms) -> fd (tries until then)
  *   l = fh.abstract(name)  a listening Unix socket in this network namespace
+ *   {fd, ...} = fh.tap(name, queues)  a tap that is made, or joined, with the header that a worker wants
  */
 #include "tests/lab/driver.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -104,11 +110,36 @@ fh_connect(lua_State *L)
 	}
 }
 
+static int
+fh_tap(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 1);
+	lua_Integer queues = luaL_optinteger(L, 2, 1);
+	struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+
+	if (queues > 1)
+		r.ifr_flags |= IFF_MULTI_QUEUE;
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
+	lua_newtable(L);
+	for (lua_Integer i = 1; i <= queues; i++) {
+		int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+		if (fd < 0)
+			return driver_fail_sys(L, "/dev/net/tun");
+		driver_fd_push(L, fd);
+		if (ioctl(fd, TUNSETIFF, &r) < 0)
+			return driver_fail_sys(L, name);
+		lua_rawseti(L, -2, i);
+	}
+	return 1;
+}
+
 static const luaL_Reg functions[] = {
 	{ "listen", fh_listen },
 	{ "abstract", fh_abstract },
 	{ "accept", fh_accept },
 	{ "connect", fh_connect },
+	{ "tap", fh_tap },
 	{ NULL, NULL },
 };
 

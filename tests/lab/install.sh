@@ -60,6 +60,11 @@ test_silent_uefi() {
 	silent --uefi
 }
 
+# "Freehold" in UCS-2, in the firmware's variables.
+firmware_has_entry() {
+	tr -d '\0\n' <"$w/host.vars" | LC_ALL=C grep -aq 'Freehold.*\\EFI\\BOOT\\BOOTX64.EFI'
+}
+
 by_hand() {
 	disk disk 4G
 	medium "$@" && machine_wait host '\(install, live\) \[install\]' 150 || return 1
@@ -74,6 +79,9 @@ by_hand() {
 	machine_wait host 'The same again' 20 && machine_type host appliance-lab && machine_keys host Enter || return 1
 	machine_wait host 'Restart now\? \(yes, no\) \[yes\]' 120 || return 1
 	machine_screen host | grep -q appliance-lab && return 1
+	if [ "${1:-}" = --uefi ]; then
+		machine_screen host | grep -q 'boot menu has it first' && firmware_has_entry || return 1
+	fi
 	machine_stop host # the medium is taken out here
 	machine_start host --disk "$w/disk,serial=LAB00001" "$@" && login host || return 1
 	machine_stop host
@@ -121,6 +129,19 @@ test_the_medium_itself_is_refused() {
 	machine_wait host 'install, or use' 90 && machine_keys host Enter || return 1
 	machine_wait host 'the medium that this system runs from|is in use' 150 && is_untouched disk || return 1
 	machine_stop host
+}
+
+# Both ways to install go on; who reads on is told what to switch on.
+test_a_processor_without_virtualisation_is_a_warning() {
+	local none=(-- -cpu EPYC,-svm)
+	disk disk 4G
+	medium "${none[@]}" && machine_wait host 'virtual machines cannot run' 150 &&
+		machine_wait host '\(install, live\) \[install\]' 30 || return 1
+	machine_screen host | tr '\n' ' ' | grep -q 'switch on virtualisation' || return 1
+	machine_stop host
+	answers '{ "disk": { "serial": "LAB*" }, "password": "appliance-lab", "finish": "powerOff" }'
+	medium --drive "$w/answers.img" "${none[@]}" && machine_ended host 300 || return 1
+	machine_log host | grep -q 'virtual machines cannot run' && machine_log host | grep -q 'Freehold is on /dev/vda'
 }
 
 # The data partition is overwritten, then gone: the menu comes nevertheless, and says so.

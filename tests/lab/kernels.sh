@@ -2,7 +2,7 @@
 # kernels.sh DEST - fetches the packages of kernels.txt and unpacks of them what the lab needs:
 #
 #   DEST/NAME/vmlinuz, version, lib/modules/VERSION/   (only the modules of modules.txt, uncompressed)
-#   DEST/NAME/busybox                                  (a program's package)
+#   DEST/NAME/PATH                                     (of other packages, the files that kernels.txt names)
 #
 # What is there already stays; a change of kernels.txt or modules.txt unpacks anew.
 set -eu
@@ -33,13 +33,14 @@ unpack_kernel() {
 }
 
 unpack() {
-	local name=$1 deb=$2 tmp
+	local name=$1 deb=$2 made=$3 tmp
+	shift 3
 	tmp=$(mktemp -d "$dest/.new.XXXXXX")
 	case $deb in
 	*linux-image*) unpack_kernel "$name" "$deb" "$tmp" ;;
-	*) dpkg-deb --fsys-tarfile "$deb" | tar -x -O ./bin/busybox >"$tmp/busybox" && chmod +x "$tmp/busybox" ;;
+	*) dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$tmp" --wildcards "$@" ;;
 	esac
-	echo "$3" >"$tmp/made-of"
+	echo "$made" >"$tmp/made-of"
 	rm -rf "${dest:?}/$name"
 	mv "$tmp" "$dest/$name"
 }
@@ -47,8 +48,9 @@ unpack() {
 exec 8>"$dest/.lock"
 flock 8
 rm -rf "$dest"/.new.*
-rows kernels.txt | while read -r name suite arch package; do
+rows kernels.txt | while read -r name suite arch package files; do
 	deb=$("$top/packages.sh" fetch "${FREEHOLD_CACHE:-$top/.cache}/debs" "$suite" "$arch" "$package" 8>&-)
-	made=$(basename "$deb"; modules_for l1 guest "$name")
-	[ "$(cat "$dest/$name/made-of" 2>/dev/null)" = "$made" ] || unpack "$name" "$deb" "$made"
+	made=$(basename "$deb"; if [ -n "$files" ]; then echo "$files"; else modules_for l1 guest "$name"; fi)
+	read -ra files <<<"$files"
+	[ "$(cat "$dest/$name/made-of" 2>/dev/null)" = "$made" ] || unpack "$name" "$deb" "$made" "${files[@]}"
 done

@@ -1,5 +1,8 @@
 -- memory.lua - memory above the hole below 4 GiB, memory that is added, huge pages of the host, the least memory
--- that a machine can have.
+-- that a machine can have. Its variants are dynamic memory: balloon.lua.
+if lab.variant then
+	return dofile("/lab/balloon.lua")
+end
 
 lab.test("memory above 4 GiB holds what is written there", function()
 	local vm = lab.start({ memory = 4096, processors = 2, run = "report,memsum,poweroff", append = "fh.mib=64 fh.above=4096" })

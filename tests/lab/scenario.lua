@@ -2,10 +2,10 @@
 -- lab.variant set, so that one file's tests can be spread over several machines.
 lab = dofile("/lab/lab.lua")
 lab.name = ...
-local file = "/lab/" .. lab.name .. ".lua"
-if not lab.read(file) then
-	file = "/lab/" .. lab.name:match("^[^-]+") .. ".lua"
-	lab.variant = lab.name:match("^[^-]+%-(.*)")
+local stem = lab.name
+while not lab.read("/lab/" .. stem .. ".lua") do
+	stem = lab.check(stem:match("^(.+)%-"), "no scenario %s", lab.name)
+	lab.variant = lab.name:sub(#stem + 2)
 end
-dofile(file)
+dofile("/lab/" .. stem .. ".lua")
 os.exit(not lab.failed, true)

@@ -9,7 +9,9 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "lib/rpc_client.h"
 #include "lib/transport_server.h"
@@ -37,7 +39,7 @@ open_stream(struct call *c, const void *params, json_t *result, struct fault *f)
 	(void)f;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
 	far_end = fd[0];
-	assert_int_equal(ticket_new(c->agent, c->who, fd[1], ticket, &e), 0);
+	assert_int_equal(ticket_new(c, fd[1], ticket, &e), 0);
 	json_object_set_new(result, "ticket", json_string(ticket));
 	return 0;
 }
@@ -57,8 +59,19 @@ say_much(struct call *c, const void *params, json_t *result, struct fault *f)
 	return 0;
 }
 
+struct watch_params {
+	char vm[65];
+};
+
+static const struct field watch_params[] = {
+	{ "vm", FIELD_STRING, FIELD_AT(watch_params, vm), .max = 64, .size = 65, .help = "A machine." },
+	{ .type = FIELD_END },
+};
+
 const struct rpc_method fake_methods[] = {
 	{ "stream.open", "Opens.", "/", ROLE_NONE, 0, .example = "x", .call = open_stream },
+	{ "vm.watch", "Opens.", "/vm/{vm}", ROLE_OPERATOR, 0, watch_params, sizeof(struct watch_params),
+	    .example = "x", .call = open_stream },
 	{ "much.say", "Says much.", "/", ROLE_NONE, METHOD_OPEN, .example = "x", .call = say_much },
 	{ 0 },
 };
@@ -360,12 +373,15 @@ password(void *ctx, const char *user, const char *host, char *out, size_t size)
 	return 0;
 }
 
+static const char *token; /* to log in with instead of a password */
+
 static struct rpc_client *
 remote_as(const char *user)
 {
 	static char hosts[160];
 	struct rpc_options o = { .port = carriers_port(fake_agent),
 		.user = user,
+		.token = token,
 		.known_hosts = hosts,
 		.password = password,
 		.pin = pin,
@@ -459,15 +475,29 @@ use_stream(struct rpc_client *c)
 	fcntl(fd, F_SETFL, 0);
 	assert_int_equal(read(fd, &byte, 1), 0);
 	close(fd);
-	/* Used up. Over a WebSocket the refusal comes as a frame, and then the end. */
-	if (rpc_stream_open(c, ticket, &fd, &e) == 0) {
-		char buf[512];
-		ssize_t n = read(fd, buf, sizeof(buf) - 1);
+	assert_int_equal(rpc_stream_open(c, ticket, &fd, &e), -EREMOTEIO); /* used up */
+	assert_string_equal(e.symbol, "TICKET_INVALID");
+	assert_non_null(strstr(e.message, "ticket was used"));
+	assert_int_equal(fd, -1);
+}
 
-		buf[n > 0 ? n : 0] = '\0';
-		assert_non_null(strstr(buf, "TICKET_INVALID"));
-		close(fd);
-	}
+static void
+a_refused_ticket_is_an_answer_not_bytes_of_the_stream(void **state)
+{
+	static const char ask[] = "GET /stream/nonsense HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+				  "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+				  "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+	const char *got = over_tls(ask, strlen(ask)), *body = strstr(got, "\r\n\r\n");
+	json_t *doc;
+
+	(void)state;
+	assert_int_equal(strncmp(got, "HTTP/1.", 7), 0);
+	assert_int_equal(strncmp(got + 8, " 403", 4), 0);
+	assert_non_null(strstr(got, "application/json"));
+	assert_non_null(body);
+	doc = json_loads(body, 0, NULL);
+	assert_string_equal(fake_symbol(doc), "TICKET_INVALID");
+	json_decref(doc);
 }
 
 static void
@@ -484,6 +514,181 @@ a_stream_carries_bytes_both_ways_on_both_carriers(void **state)
 		return;
 	assert_int_equal(rpc_open(&c, NULL, &o, &e), 0);
 	use_stream(c);
+	rpc_close(c);
+}
+
+/* --- rights that go --- */
+
+static void
+delete_olga(void)
+{
+	json_decref(fake_done("root", "user.delete", "{\"name\":\"olga\",\"_\":{\"confirm\":true}}"));
+}
+
+static void
+change_password(void)
+{
+	json_decref(
+	    fake_done("root", "user.setPassword", "{\"name\":\"olga\",\"password\":\"another password\"}"));
+}
+
+static void
+delete_token(void)
+{
+	json_decref(fake_done("root", "token.delete", "{\"name\":\"t\",\"user\":\"olga\"}"));
+}
+
+static void
+demote_olga(void)
+{
+	fake_file("etc/group", "root:x:0:\nviewers:x:802:anna,olga\n");
+}
+
+static void
+take_scope(void)
+{
+	fake_file("data/system/roles.json", "{\"Version\":1,\"Grants\":[]}");
+}
+
+static void
+disable_olga(void)
+{
+	fake_file("etc/shadow", "olga:!$5$x$y:20000:0:99999:7:::\n");
+}
+
+static const struct loss {
+	const char *user;
+	bool by_token, connection_too;
+	void (*lose)(void);
+} losses[] = {
+	{ "olga", false, true, delete_olga },
+	{ "olga", false, true, change_password },
+	{ "olga", true, true, delete_token },
+	{ "olga", true, true, delete_olga },
+	{ "olga", true, true, disable_olga },
+	{ "olga", false, false, demote_olga },
+	{ "paul", false, false, take_scope },
+};
+
+static struct rpc_client *
+with_rights(const struct loss *row)
+{
+	json_t *r = row->by_token ? fake_done(row->user, "token.create", "{\"name\":\"t\"}") : NULL;
+	struct rpc_client *c;
+
+	token = json_string_value(json_object_get(r, "token"));
+	c = remote_as(row->user);
+	token = NULL;
+	json_decref(r);
+	return c;
+}
+
+/* Its end comes, within five seconds: rights that go by a file are looked at once a second. */
+static void
+assert_ends(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char byte;
+
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_int_equal(read(fd, &byte, 1), 0);
+	close(fd);
+}
+
+static void
+get_ticket(struct rpc_client *c, char ticket[TICKET_SIZE])
+{
+	struct rpc_error e;
+	json_t *r;
+
+	if (rpc_call(c, "vm.watch", json_pack("{s:s}", "vm", "web1"), 10000, &r, &e) < 0)
+		fail_msg("%s", e.message);
+	strcpy(ticket, json_string_value(json_object_get(r, "ticket")));
+	json_decref(r);
+}
+
+static void
+lose(const struct loss *row)
+{
+	struct rpc_client *c = with_rights(row);
+	char ticket[TICKET_SIZE];
+	struct rpc_error e;
+	int fd, far[2];
+	json_t *r;
+
+	get_ticket(c, ticket);
+	far[0] = far_end;
+	assert_int_equal(rpc_stream_open(c, ticket, &fd, &e), 0);
+	get_ticket(c, ticket); /* not shown yet */
+	far[1] = far_end;
+	row->lose();
+	assert_ends(fd);
+	assert_ends(far[0]);
+	assert_ends(far[1]);
+	if (row->connection_too)
+		assert_ends(dup(rpc_fd(c)));
+	assert_true(rpc_call(c, "vm.watch", json_pack("{s:s}", "vm", "web1"), 10000, &r, &e) < 0);
+	rpc_close(c);
+}
+
+static void
+a_stream_is_cut_when_its_rights_go(void **state)
+{
+	for (size_t i = 0; i < sizeof(losses) / sizeof(losses[0]); i++) {
+		lose(&losses[i]);
+		assert_int_equal(fake_teardown(state), 0);
+		assert_int_equal(setup(state), 0);
+	}
+}
+
+static void
+a_stream_with_much_to_say_is_cut_too(void **state)
+{
+	struct rpc_client *c = remote_as("olga");
+	char ticket[TICKET_SIZE], much[65536];
+	struct rpc_error e;
+	int fd, n = 0;
+
+	(void)state;
+	get_ticket(c, ticket);
+	assert_int_equal(rpc_stream_open(c, ticket, &fd, &e), 0);
+	memset(much, 'x', sizeof(much));
+	fcntl(far_end, F_SETFL, O_NONBLOCK);
+	delete_olga();
+	for (; n < 1000; n++) { /* it goes on talking, and somebody goes on reading */
+		ssize_t in = recv(fd, much, sizeof(much), MSG_DONTWAIT);
+
+		if (in == 0 || (send(far_end, much, sizeof(much), MSG_NOSIGNAL) < 0 && errno == EPIPE))
+			break;
+		usleep(1000);
+	}
+	assert_true(n < 1000);
+	close(far_end);
+	close(fd);
+	rpc_close(c);
+}
+
+static void
+only_those_who_lost_the_right_are_cut(void **state)
+{
+	struct rpc_client *c = remote_as("paul"), *other = remote_as("olga");
+	char ticket[TICKET_SIZE];
+	struct pollfd p = { .events = POLLIN };
+	struct rpc_error e;
+	json_t *r;
+	int fd;
+
+	(void)state;
+	get_ticket(c, ticket);
+	assert_int_equal(rpc_stream_open(c, ticket, &fd, &e), 0);
+	delete_olga();
+	p.fd = fd;
+	assert_int_equal(poll(&p, 1, 1500), 0);
+	assert_int_equal(rpc_call(c, "session.get", NULL, 10000, &r, &e), 0);
+	json_decref(r);
+	close(far_end);
+	close(fd);
+	rpc_close(other);
 	rpc_close(c);
 }
 
@@ -572,6 +777,63 @@ connections_from_one_address_are_bounded(void **state)
 	assert_int_equal(refused, 8);
 }
 
+/* Connections of another user, as a process of its own; pid. They are held until it is killed. */
+static pid_t
+crowd_of(uid_t uid, int n)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int ready[2];
+	pid_t pid;
+	char byte;
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", fake_path("run/rpc.sock"));
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (setresuid(uid, uid, uid) < 0)
+			_exit(1);
+		for (int i = 0; i < n; i++) {
+			int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+			if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
+				_exit(2);
+		}
+		if (write(ready[1], "", 1) == 1)
+			pause();
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+static void
+other_users_cannot_lock_root_out(void **state)
+{
+	int fd[LINKS_LOCAL_ROOT];
+	pid_t crowd[5];
+
+	(void)state;
+	if (getuid() != 0)
+		skip();
+	assert_int_equal(chmod(fake_dir, 0755), 0);
+	for (int i = 0; i < 5; i++)
+		crowd[i] = crowd_of((uid_t)(20001 + i), 40);
+	for (int i = 0; i < LINKS_LOCAL_ROOT; i++) {
+		fd[i] = connect_local(); /* all that is root's */
+		say(fd[i], "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"session.get\"}\n");
+		assert_non_null(strstr(line(fd[i]), "\"user\":\"root\""));
+	}
+	for (int i = 0; i < LINKS_LOCAL_ROOT; i++)
+		close(fd[i]);
+	for (int i = 0; i < 5; i++)
+		kill(crowd[i], SIGKILL);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(waitpid(crowd[i], NULL, 0), crowd[i]);
+}
+
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, fake_teardown)
 
 int
@@ -588,10 +850,15 @@ main(void)
 		T(an_older_tls_is_refused),
 		T(a_websocket_carries_calls_and_events),
 		T(a_stream_carries_bytes_both_ways_on_both_carriers),
+		T(a_refused_ticket_is_an_answer_not_bytes_of_the_stream),
+		T(a_stream_is_cut_when_its_rights_go),
+		T(a_stream_with_much_to_say_is_cut_too),
+		T(only_those_who_lost_the_right_are_cut),
 		T(remote_management_is_opened_and_closed_at_run_time),
 		T(a_port_that_is_taken_is_told),
 		T(the_certificate_stays_and_a_broken_one_is_made_anew),
 		T(connections_from_one_address_are_bounded),
+		T(other_users_cannot_lock_root_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

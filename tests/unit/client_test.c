@@ -280,6 +280,34 @@ an_urgent_call_works_while_others_hang(void **state)
 }
 
 static void
+a_call_with_a_password_keeps_no_other_from_its_log_in(void **state)
+{
+	static const char *const hangs[] = { "slow.call", "slow.wait" };
+	static const char header[] = "Basic b2xnYTpwYXNzd29yZCBvZiBvbGdh";
+	struct fake_link first;
+	json_t *doc;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct client *c = fake_client(&first, &fake_post, NULL, header), *d;
+		char text[80];
+
+		pthread_mutex_lock(&hold);
+		snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\"}", hangs[i]);
+		fake_say(c, text);
+		d = fake_client(&l, &fake_post, NULL, header);
+		fake_say(d, "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"session.get\"}");
+		doc = fake_hear(&l, NULL);
+		assert_non_null(json_object_get(doc, "result"));
+		json_decref(doc);
+		pthread_mutex_unlock(&hold);
+		json_decref(fake_hear(&first, NULL));
+		fake_gone(d, &l);
+		fake_gone(c, &first);
+	}
+}
+
+static void
 a_client_that_goes_leaves_its_calls(void **state)
 {
 	struct client *c = fake_client(&l, &fake_ops, "root", NULL);
@@ -447,6 +475,81 @@ whoever_loses_the_right_hears_no_more(void **state)
 	fake_gone(c, &l);
 }
 
+static bool
+was_closed(void)
+{
+	bool closed;
+
+	pthread_mutex_lock(&l.lock);
+	closed = l.closed;
+	pthread_mutex_unlock(&l.lock);
+	return closed;
+}
+
+static void
+a_connection_ends_with_its_log_in(void **state)
+{
+	struct client *c = fake_client(&l, &fake_ops, "anna", NULL);
+
+	(void)state;
+	json_decref(result_of(c, "session.get", "{}"));
+	json_decref(fake_done("root", "user.delete", "{\"name\":\"olga\",\"_\":{\"confirm\":true}}"));
+	assert_false(was_closed()); /* another's */
+	json_decref(fake_done("root", "user.delete", "{\"name\":\"anna\",\"_\":{\"confirm\":true}}"));
+	assert_true(was_closed());
+	fake_gone(c, &l);
+}
+
+static void
+who_sets_the_own_password_is_answered_before_the_end(void **state)
+{
+	struct client *c = fake_client(&l, &fake_ops, NULL, NULL);
+
+	(void)state;
+	json_decref(result_of(c, "session.login", "{\"user\":\"anna\",\"password\":\"password of anna\"}"));
+	json_decref(result_of(c, "user.setPassword", "{\"name\":\"anna\",\"password\":\"quite another\"}"));
+	for (int i = 0; i < 1000 && !was_closed(); i++)
+		usleep(5000);
+	assert_true(was_closed());
+	fake_gone(c, &l);
+}
+
+static void
+a_log_out_lets_the_connection_go_on(void **state)
+{
+	struct client *c = fake_client(&l, &fake_ops, NULL, NULL);
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		json_decref(
+		    result_of(c, "session.login", "{\"user\":\"anna\",\"password\":\"password of anna\"}"));
+		json_decref(result_of(c, "session.logout", "{}"));
+	}
+	assert_false(was_closed());
+	fake_gone(c, &l);
+}
+
+/* A role that was lost, not the log-in: what may still be seen is still told. */
+static void
+events_are_judged_by_the_role_of_the_moment(void **state)
+{
+	struct client *c = fake_client(&l, &fake_ops, "paul", NULL);
+
+	(void)state;
+	subscribe(c, "{}");
+	event_publish(fake_agent, "vm.state", json_pack("{s:s}", "id", WEB1));
+	assert_event("vm.state");
+	fake_file("data/system/roles.json", "{\"Version\":1,\"Grants\":[{\"User\":\"paul\","
+					    "\"Role\":\"Viewer\",\"Path\":\"/vm/" MAIL "\"}]}");
+	event_publish(fake_agent, "vm.state", json_pack("{s:s}", "id", WEB1));
+	event_publish(fake_agent, "vm.reset", json_pack("{s:s}", "id", MAIL));
+	assert_event("vm.reset");
+	fake_say(c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"slow.call\"}");
+	json_decref(fake_hear(&l, NULL));
+	assert_false(was_closed());
+	fake_gone(c, &l);
+}
+
 static void
 events_cannot_come_by_post(void **state)
 {
@@ -473,12 +576,17 @@ main(void)
 		T(a_session_makes_the_connection_the_users_until_logout),
 		T(calls_in_flight_are_bounded),
 		T(an_urgent_call_works_while_others_hang),
+		T(a_call_with_a_password_keeps_no_other_from_its_log_in),
 		T(a_client_that_goes_leaves_its_calls),
 		T(one_that_says_no_more_still_gets_its_answers),
 		T(events_are_numbered_and_replayed),
 		T(what_is_no_longer_kept_is_a_gap),
 		T(who_reads_too_slowly_is_told_and_disconnected),
 		T(events_of_a_machine_are_for_those_who_see_it),
+		T(events_are_judged_by_the_role_of_the_moment),
+		T(a_log_out_lets_the_connection_go_on),
+		T(who_sets_the_own_password_is_answered_before_the_end),
+		T(a_connection_ends_with_its_log_in),
 		T(whoever_loses_the_right_hears_no_more),
 		T(events_cannot_come_by_post),
 	};

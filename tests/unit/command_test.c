@@ -100,6 +100,10 @@ commands_become_calls_and_lua(void **state)
 		    "vm.create{name=\"a\", notes=\"\", tags={}}" },
 		{ "nic vlan set web1 7", "{\"vm\":\"web1\",\"id\":7}", "nic.vlan.set{vm=\"web1\", id=7}" },
 		{ "nic vlan set vm=web1 7", "{\"vm\":\"web1\",\"id\":7}", "nic.vlan.set{vm=\"web1\", id=7}" },
+		{ "disk add web1 size=20G", "{\"vm\":\"web1\",\"size\":21474836480}",
+		    "disk.add{vm=\"web1\", size=21474836480}" },
+		{ "disk remove web1 1 deleteFile=yes", "{\"vm\":\"web1\",\"lun\":1,\"deleteFile\":true}",
+		    "disk.remove{vm=\"web1\", lun=1, deleteFile=true}" },
 		{ "vm stop web1 timeout=2m mode=TURNOFF",
 		    "{\"vm\":\"web1\",\"timeout\":120,\"mode\":\"turnOff\"}",
 		    "vm.stop{vm=\"web1\", timeout=120, mode=\"turnOff\"}" },
@@ -266,6 +270,8 @@ what_can_come_next_is_offered(void **state)
 		{ "vm start ", "web1 web2", 9 },
 		{ "vm start web1", "web1", 9 },
 		{ "whatif vm start w", "web1 web2", 16 },
+		{ "disk add web1 path=images/v", "images/vmlinuz", 19 },
+		{ "disk remove web1 1 ", "deleteFile=", 19 },
 		{ "vm stop web1 ", "mode= timeout=", 13 },
 		{ "vm stop web1 mode=turnOff ", "timeout=", 26 },
 		{ "vm stop web1 mode=", "shutdown turnOff", 18 },
@@ -357,6 +363,7 @@ help_knows_everything_the_host_told(void **state)
 	helps("vm create", true, "One of Nothing, StartIfRunning, Start.");
 	helps("vm.create", true, "VM_EXISTS");
 	helps("vm.delete", true, "--yes");
+	helps("disk.remove", true, "With deleteFile it asks");
 	helps("nic vlan set", true, "nic vlan set vm id");
 	helps("nothing\x1b", false, "'nothing?'");
 	for (size_t i = 0; i < cat.n; i++)

@@ -91,6 +91,10 @@ static struct fake_kvm {
 	unsigned regions;
 	struct kvm_userspace_memory_region region;     /* the last one */
 	struct kvm_userspace_memory_region management; /* seen in system management mode */
+	struct kvm_irq_routing_entry route[128];
+	unsigned routes;
+	struct kvm_hyperv_eventfd bound[8];
+	unsigned bindings;
 	uint32_t supported, hv;
 	struct kvm_cpuid_entry2 supported_cpuid[FAKE_CPUID], hv_cpuid[8];
 	/* What the test wants. */
@@ -292,6 +296,32 @@ fake_new_vcpu(void)
 }
 
 static inline int
+fake_route(const struct kvm_irq_routing *r)
+{
+	if (r->nr > sizeof(fake_kvm.route) / sizeof(fake_kvm.route[0]))
+		abort();
+	memcpy(fake_kvm.route, r->entries, r->nr * sizeof(r->entries[0]));
+	fake_kvm.routes = r->nr;
+	return 0;
+}
+
+static inline int
+fake_bind(const struct kvm_hyperv_eventfd *b)
+{
+	for (unsigned i = 0; i < fake_kvm.bindings; i++)
+		if (fake_kvm.bound[i].conn_id == b->conn_id) {
+			if (!(b->flags & KVM_HYPERV_EVENTFD_DEASSIGN))
+				return fake_fail(EEXIST);
+			fake_kvm.bound[i] = fake_kvm.bound[--fake_kvm.bindings];
+			return 0;
+		}
+	if (b->flags & KVM_HYPERV_EVENTFD_DEASSIGN)
+		return fake_fail(ENOENT);
+	fake_kvm.bound[fake_kvm.bindings++] = *b;
+	return 0;
+}
+
+static inline int
 fake_on_vm(unsigned long request, uintptr_t arg)
 {
 	struct kvm_irqchip *chip = (struct kvm_irqchip *)arg;
@@ -328,6 +358,11 @@ fake_on_vm(unsigned long request, uintptr_t arg)
 			abort();
 		fake_kvm.line[irq->irq] = irq->level;
 		return 0;
+	case KVM_SET_GSI_ROUTING:
+		return fake_route((struct kvm_irq_routing *)arg);
+	case KVM_HYPERV_EVENTFD:
+		return fake_bind((struct kvm_hyperv_eventfd *)arg);
+	case KVM_IRQFD:
 	case KVM_ENABLE_CAP:
 	case KVM_X86_SET_MSR_FILTER:
 	case KVM_SET_IDENTITY_MAP_ADDR:

@@ -14,12 +14,13 @@
 #include "sconfig/link.h"
 
 struct fake_agent {
-	bool down;          /* nobody answers, until it is set to false */
-	int dies_in;        /* dies at that call, 1 is the next; 0: does not */
-	bool nonsense;      /* every answer is of the wrong shape */
-	json_t *host, *vms; /* its truth */
-	json_t *events;     /* to be taken */
-	json_t *calls;      /* every call: [method, params] */
+	bool down;                  /* nobody answers, until it is set to false */
+	int dies_in;                /* dies at that call, 1 is the next; 0: does not */
+	bool nonsense;              /* every answer is of the wrong shape */
+	json_t *host, *vms, *disks; /* its truth; disks are web1's */
+	json_t *services, *memory;  /* web1's, too */
+	json_t *events;             /* to be taken */
+	json_t *calls;              /* every call: [method, params] */
 	bool connected;
 	int opened;
 };
@@ -137,6 +138,83 @@ fake_vm_call(struct fake_agent *a, const char *verb, json_t *params, json_t **re
 	return 0;
 }
 
+/* Disks and drives: disk.add, dvd.add, dvd.set, disk.remove and disk.list, of web1. */
+static int
+fake_disk_call(struct fake_agent *a, const char *method, json_t *params, json_t **result, struct rpc_error *e)
+{
+	json_t *row = NULL, *at;
+	char place[8];
+	size_t i;
+
+	if (!fake_vm(a, json_string_value(json_object_get(params, "vm"))))
+		return fake_refuse(e, 1404, "VM_NOT_FOUND", "vm", "There is no such machine.", "");
+	*result = json_pack("{s:b,s:[s]}", "changed", 1, "would", "do something to a disk");
+	json_array_foreach(a->disks, i, at)
+	{
+		if (json_equal(json_object_get(at, "lun"), json_object_get(params, "lun")))
+			row = at;
+	}
+	if (strcmp(method, "disk.list") == 0)
+		json_object_set_new(*result, "disks", json_deep_copy(a->disks));
+	else if (strcmp(method + 4, "add") == 0 || strcmp(method, "disk.add") == 0) {
+		if (fake_dry(params))
+			return 0;
+		snprintf(place, sizeof(place), "0:%zu", json_array_size(a->disks) % 100);
+		row = json_pack("{s:s, s:i, s:i, s:s, s:b, s:i, s:i}", "place", place, "controller", 0, "lun",
+		    (int)json_array_size(a->disks), "type", method[1] == 'v' ? "Dvd" : "VirtualDisk",
+		    "readOnly", method[1] == 'v', "size", 1 << 30, "used", 4096);
+		json_object_set_new(row, "path",
+		    json_object_get(params, "path") ? json_incref(json_object_get(params, "path"))
+						    : json_string("./new"));
+		json_array_append_new(a->disks, row);
+	} else if (!row) {
+		return fake_refuse(e, 1422, "DISK_NOT_FOUND", "lun", "There is no such disk.", "");
+	} else if (!fake_dry(params) && strcmp(method, "disk.merge") == 0) {
+		json_decref(*result);
+		*result = json_pack("{s:s}", "job", "job-1");
+	} else if (!fake_dry(params) && strcmp(method, "disk.branch") == 0) {
+		json_object_set_new(row, "path", json_string("./disks/child.vhdx"));
+	} else if (!fake_dry(params) && strcmp(method, "dvd.set") == 0) {
+		json_object_set(row, "path", json_object_get(params, "path"));
+	} else if (!fake_dry(params)) {
+		for (i = 0; json_array_get(a->disks, i) != row;)
+			i++;
+		json_array_remove(a->disks, i);
+	}
+	return 0;
+}
+
+/* guest.get, integration.* and memory.*, of web1. */
+static int
+fake_guest_call(
+    struct fake_agent *a, const char *method, json_t *params, json_t **result, struct rpc_error *e)
+{
+	const char *name;
+	json_t *row, *value;
+	size_t i;
+
+	if (!fake_vm(a, json_string_value(json_object_get(params, "vm"))))
+		return fake_refuse(e, 1404, "VM_NOT_FOUND", "vm", "There is no such machine.", "");
+	*result = json_pack("{s:b,s:[s]}", "changed", 1, "would", "do something to a guest");
+	if (strcmp(method, "guest.get") == 0)
+		return json_object_update_new(
+		    *result, json_pack("{s:s, s:s, s:s, s:s, s:[s,s], s:b, s:[]}", "heartbeat",
+				 "OkApplicationsHealthy", "name", "web1.example", "system", "Debian",
+				 "version", "13", "addresses", "192.0.2.7", "fe80::1", "frozen", 0, "facts"));
+	if (strcmp(method, "integration.list") == 0)
+		return json_object_set(*result, "services", a->services);
+	if (strcmp(method, "memory.get") == 0)
+		return json_object_set_new(*result, "memory", json_deep_copy(a->memory));
+	if (fake_dry(params))
+		return 0;
+	json_array_foreach(a->services, i,
+	    row) if (json_equal(json_object_get(row, "service"), json_object_get(params, "service")))
+	    json_object_set_new(row, "enabled", json_boolean(strcmp(method, "integration.enable") == 0));
+	json_object_foreach(params, name, value) if (json_object_get(a->memory, name))
+	    json_object_set(a->memory, name, value);
+	return 0;
+}
+
 static int
 fake_answer(struct fake_agent *a, const char *method, json_t *params, json_t **result, struct rpc_error *e)
 {
@@ -144,6 +222,11 @@ fake_answer(struct fake_agent *a, const char *method, json_t *params, json_t **r
 
 	if (strncmp(method, "vm.", 3) == 0)
 		return fake_vm_call(a, method + 3, params, result, e);
+	if (strncmp(method, "disk.", 5) == 0 || strncmp(method, "dvd.", 4) == 0)
+		return fake_disk_call(a, method, params, result, e);
+	if (strcmp(method, "guest.get") == 0 || strncmp(method, "integration.", 12) == 0 ||
+	    strncmp(method, "memory.", 7) == 0)
+		return fake_guest_call(a, method, params, result, e);
 	if (strcmp(method, "host.get") == 0)
 		*result = json_deep_copy(a->host);
 	else if (strcmp(method, "host.set") == 0)
@@ -154,6 +237,16 @@ fake_answer(struct fake_agent *a, const char *method, json_t *params, json_t **r
 		*result = json_pack("{s:[{s:s,s:s,s:i},{s:s,s:s,s:i}]}", "files", "name", "vmlinuz", "path",
 		    "/data/images/vmlinuz", "size", 8000000, "name", "initrd.img", "path",
 		    "/data/images/initrd.img", "size", 4000000);
+	else if (strcmp(method, "vhd.test") == 0)
+		*result = json_pack("{s:b, s:i, s:i, s:i, s:i, s:[]}", "ok", 1, "damages", 0, "repairable", 0,
+		    "repaired", 0, "notes", 0, "findings");
+	else if (strcmp(method, "vhd.get") == 0)
+		*result = json_pack("{s:[{s:s, s:s, s:s, s:i, s:i, s:i, s:s},{s:s}], s:s}", "images", "path",
+		    "./disks/child.vhdx", "format", "VHDX", "type", "Differencing", "size", 1 << 30,
+		    "fileSize", 4 << 20, "allocated", 0, "id", "01234567-89ab-4def-8123-456789abcdef", "path",
+		    "./disks/disk0.vhdx", "inUse", "");
+	else if (strncmp(method, "vhd.", 4) == 0)
+		*result = json_pack("{s:b,s:[s]}", "changed", 1, "would", "do something to an image");
 	else if (strcmp(method, "session.get") == 0)
 		*result = json_pack(
 		    "{s:s,s:s,s:s}", "user", "root", "role", "Administrator", "carrier", "local");
@@ -257,6 +350,15 @@ fake_agent_begin(struct fake_agent *a)
 	    "id", "00000000-0000-4000-8000-000000000002", "name", "db1", "state", "Running", "processors", 2,
 	    "memory", 2048, "uptime", 7260, "automaticStart", "Start", "kernel", "/data/images/vmlinuz",
 	    "reason", "", "revision", 5);
+	a->services = json_pack("[{s:s, s:b, s:s, s:s},{s:s, s:b, s:s, s:s}]", "service", "Heartbeat",
+	    "enabled", 1, "state", "Ok", "version", "3.0", "service", "GuestServiceInterface", "enabled", 0,
+	    "state", "Off", "version", "");
+	a->memory = json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:i}", "dynamic", 0, "startup", 512, "minimum",
+	    512, "maximum", 512, "assigned", 512, "demand", 0, "revision", 3);
+	a->disks = json_pack("[{s:s, s:i, s:i, s:s, s:s, s:b, s:I, s:I},{s:s, s:i, s:i, s:s, s:s, s:b}]",
+	    "place", "0:0", "controller", 0, "lun", 0, "type", "VirtualDisk", "path", "./disks/disk0.img",
+	    "readOnly", 0, "size", (json_int_t)20 << 30, "used", (json_int_t)1536 << 20, "place", "0:1",
+	    "controller", 0, "lun", 1, "type", "Dvd", "path", "", "readOnly", 1);
 }
 
 static void
@@ -264,6 +366,9 @@ fake_agent_end(struct fake_agent *a)
 {
 	json_decref(a->host);
 	json_decref(a->vms);
+	json_decref(a->disks);
+	json_decref(a->services);
+	json_decref(a->memory);
 	json_decref(a->events);
 	json_decref(a->calls);
 }

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 
 #include "hypervisor/core/partition_devices.h"
+#include "hypervisor/core/synic.h"
 #include "hypervisor/state/save.h"
 #include "hypervisor/state/stream.h"
 #include "tests/unit/fake_partition.h"
@@ -40,16 +41,20 @@ fake_saved_init(struct partition *p, const struct host *host, const struct machi
 	if (!p->vcpu)
 		return err_set(e, ENOMEM, "processors: out of memory");
 	for (uint64_t i = 0; i < m->processor.count; i++)
-		p->vcpu[i] = (struct vcpu){ .fd = -1, .run_len = FAKE_RUN_LEN };
+		p->vcpu[i] = (struct vcpu){ .fd = -1, .event_fd = -1, .run_len = FAKE_RUN_LEN };
 	for (; rc == 0 && p->vcpus < m->processor.count; p->vcpus++)
 		rc = vcpu_new(&p->vcpu[p->vcpus], p, p->vcpus, e);
-	return rc < 0 ? rc : partition_make_devices(p, e);
+	if (rc == 0)
+		rc = partition_make_devices(p, e);
+	return rc < 0 ? rc : partition_make_bus(p, e);
 }
 
 /* All that fake_saved_init made, however far it came. */
 static inline void
 fake_saved_free(struct partition *p)
 {
+	vmbus_free(p->vmbus);
+	synic_free(p);
 	for (unsigned i = 0; i < p->devices; i++)
 		device_free(p->device[i]);
 	for (uint64_t i = 0; p->vcpu && i < p->machine->processor.count; i++)

@@ -72,6 +72,8 @@ start(const char *term, int rows, int cols, const char *one, const char *two)
 		snprintf(path, sizeof(path), "%.64s:%.4000s", path_before, getenv("PATH"));
 		setenv("PATH", path, 1);
 		setenv("TERM", term, 1);
+		unsetenv("LC_ALL"); /* of whoever runs the tests */
+		unsetenv("LC_CTYPE");
 		setenv("LANG", "C.UTF-8", 1);
 		execl(program, "sconfig", "--socket", socket_path, one, two, (char *)NULL);
 		_exit(126);

@@ -21,6 +21,7 @@
 
 #include "agent/vm_room.h"
 #include "hypervisor/core/machine.h"
+#include "hypervisor/worker/disk_requests.h"
 #include "lib/control.h"
 
 enum { FAKE_WORKERS = 8 };
@@ -33,8 +34,23 @@ enum {
 	FAKE_RESET = 8,
 	FAKE_PAUSE = 16,
 	FAKE_FAIL = 32,
-	FAKE_HANG_UP = 64, /* cuts the controller off, and goes on */
-	FAKE_FLAP = 128,   /* pauses and goes on again and again, from now on */
+	FAKE_HANG_UP = 64,       /* cuts the controller off, and goes on */
+	FAKE_FLAP = 128,         /* pauses and goes on again and again, from now on */
+	FAKE_EJECT = 256,        /* the guest takes the disc out of drive 0:0 */
+	FAKE_FULL = 512,         /* disk 0:0 finds no space below */
+	FAKE_MERGED = 1024,      /* what is being merged is, */
+	FAKE_MERGE_FAILS = 2048, /* or ends before that */
+	FAKE_HEARTBEAT = 4096,   /* there is news of the guest's heart */
+};
+
+/* A unit of a worker: what it was told of it, and the descriptor it got. */
+struct fake_unit {
+	bool used;
+	struct disk_params told;
+	uint64_t size;  /* as it was told later */
+	unsigned merge; /* enum merge_progress; how many go into which: */
+	uint64_t levels;
+	int merge_file;
 };
 
 struct fake_worker {
@@ -49,6 +65,15 @@ struct fake_worker {
 	atomic_uint todo;
 	atomic_bool used, ended;
 	bool quit;
+	bool created;
+	bool frozen; /* see fake_guest.h */
+	uint64_t freeze_s;
+	char copied[64], copied_to[1600];
+	uint64_t assigned_mb, target_mb; /* 0: as at start */
+	_Atomic uint64_t limit_mb;       /* of its control group, for its guest */
+	unsigned before;                 /* disks that were there before it was created */
+	pthread_mutex_t lock;            /* units: the test looks at them, too */
+	struct fake_unit unit[MACHINE_MAX_SCSI][STORAGE_UNITS];
 };
 
 static struct fake {
@@ -60,6 +85,18 @@ static struct fake {
 	bool refuse_create, ignore_button, die_at_start, unfit; /* how workers are from now on */
 	atomic_uint button_ms;                                  /* how long they hang when it is pressed */
 	atomic_uint spawned;
+	char hangs[GUID_TEXT + 1]; /* whose worker is never ready */
+	const char *refuse;        /* a request about disks that fails */
+	bool locked;               /* the guest has locked its DVD drives */
+	bool ejects_first;         /* what it is asked to insert, it says before, was ejected by the guest */
+	bool keeps_files;          /* of disks that are removed */
+	unsigned stale;            /* how many children do not fit any more when they come */
+	bool drivers;              /* guests have drivers for integration components and dynamic memory */
+	bool heart_stops, restart_is_off, copy_hangs;
+	atomic_bool copy_cancelled;
+	const char *guest_refuses;                   /* why guests do not do what they are asked for */
+	_Atomic uint64_t demand_mb;                  /* of guests; 0: they have not said */
+	bool (*hook)(const char *method, bool done); /* see fake_look */
 } fake;
 
 /* --- a worker
@@ -114,14 +151,186 @@ fake_do_create(void *ctx, void *params, void *result, struct err *e)
 	struct fake_create *c = params;
 
 	(void)result;
-	w->machine = c->machine;
 	if (fake.refuse_create || machine_check(&c->machine, e) < 0) {
 		machine_close(&c->machine);
 		w->quit = true;
 		return fake.refuse_create ? err_set(e, ENOMEM, "guest memory: there is not enough")
 					  : -e->code;
 	}
+	w->machine = c->machine; /* checked: with what follows from the rest */
+	w->created = true;
 	fake_enter(w, "Off", "created");
+	return 0;
+}
+
+/* --- its disks */
+
+static int
+fake_refused(const char *method, int fd, struct err *e)
+{
+	if (!fake.refuse || strcmp(fake.refuse, method) != 0)
+		return 0;
+	if (fd >= 0)
+		close(fd);
+	return err_set(e, EIO, "%s: the worker does not want to", method);
+}
+
+/* NULL: there is none. */
+static struct fake_unit *
+fake_unit(struct fake_worker *w, uint64_t controller, uint64_t lun)
+{
+	struct fake_unit *u = &w->unit[controller][lun];
+
+	return u->used ? u : NULL;
+}
+
+static void
+fake_drop(struct fake_unit *u)
+{
+	if (u->used && u->told.unit.file >= 0)
+		close(u->told.unit.file);
+	if (u->used && u->merge)
+		close(u->merge_file);
+	for (size_t i = 0; u->used && i < u->told.unit.parents; i++)
+		close(u->told.unit.parent[i].file);
+	u->used = false;
+}
+
+static void
+fake_disk_event(struct fake_worker *w, const char *what, uint64_t controller, uint64_t lun)
+{
+	control_event(w->control, "disk",
+	    json_pack("{s:s, s:I, s:I}", "What", what, "Controller", (json_int_t)controller, "Lun",
+		(json_int_t)lun));
+}
+
+static int
+fake_do_disk_add(void *ctx, void *params, void *result, struct err *e)
+{
+	struct fake_worker *w = ctx;
+	struct disk_params *p = params;
+	struct fake_unit *u = &w->unit[p->unit.controller][p->unit.lun];
+
+	(void)result;
+	if (fake_refused("disk.add", p->unit.file, e) < 0)
+		return -e->code;
+	if (u->used || (p->unit.config.kind == UNIT_DISK && p->unit.file < 0)) {
+		if (p->unit.file >= 0)
+			close(p->unit.file);
+		return err_set(e, u->used ? EEXIST : EINVAL, "not so");
+	}
+	pthread_mutex_lock(&w->lock);
+	*u = (struct fake_unit){ .used = true, .told = *p };
+	w->before += !w->created;
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+static int
+fake_find_unit(struct fake_worker *w, const struct disk_params *p, struct fake_unit **u, struct err *e)
+{
+	*u = fake_unit(w, p->unit.controller, p->unit.lun);
+	return *u ? 0 : err_set(e, ENOENT, "there is no disk there");
+}
+
+static int
+fake_do_disk_remove(void *ctx, void *params, void *result, struct err *e)
+{
+	struct fake_worker *w = ctx;
+	struct disk_params *p = params;
+	struct fake_unit *u;
+
+	(void)result;
+	if (fake_refused("disk.remove", -1, e) < 0 || fake_find_unit(w, p, &u, e) < 0)
+		return -e->code;
+	pthread_mutex_lock(&w->lock);
+	if (!fake.keeps_files)
+		fake_drop(u);
+	pthread_mutex_unlock(&w->lock);
+	if (!fake.keeps_files)
+		fake_disk_event(w, "Removed", p->unit.controller, p->unit.lun);
+	return 0;
+}
+
+static int
+fake_do_disk_insert(void *ctx, void *params, void *result, struct err *e)
+{
+	struct fake_worker *w = ctx;
+	struct disk_params *p = params;
+	struct fake_unit *u;
+	int rc = fake_refused("disk.insert", p->unit.file, e);
+
+	(void)result;
+	if (rc < 0)
+		return rc;
+	rc = fake_find_unit(w, p, &u, e);
+	if (rc == 0 && fake.locked && !p->force)
+		rc = err_set(e, EBUSY, "the guest has locked the drive");
+	if (rc < 0) {
+		if (p->unit.file >= 0)
+			close(p->unit.file);
+		return rc;
+	}
+	if (fake.ejects_first)
+		fake_disk_event(w, "Ejected", p->unit.controller, p->unit.lun);
+	pthread_mutex_lock(&w->lock);
+	if (u->told.unit.file >= 0)
+		close(u->told.unit.file);
+	u->told.unit.file = p->unit.file;
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+static int
+fake_do_disk_limit(void *ctx, void *params, void *result, struct err *e)
+{
+	struct disk_params *p = params;
+	struct fake_unit *u;
+
+	(void)result;
+	if (fake_refused("disk.limit", -1, e) < 0 || fake_find_unit(ctx, p, &u, e) < 0)
+		return -e->code;
+	u->told.unit.config.min_iops = p->unit.config.min_iops;
+	u->told.unit.config.max_iops = p->unit.config.max_iops;
+	u->told.unit.config.max_bytes = p->unit.config.max_bytes;
+	return 0;
+}
+
+static int
+fake_do_disk_resized(void *ctx, void *params, void *result, struct err *e)
+{
+	struct disk_params *p = params;
+	struct fake_unit *u;
+
+	(void)result;
+	if (fake_refused("disk.resized", -1, e) < 0 || fake_find_unit(ctx, p, &u, e) < 0)
+		return -e->code;
+	u->size = p->size;
+	return 0;
+}
+
+#include "tests/unit/fake_live.h"
+#include "tests/unit/fake_guest.h"
+
+static int
+fake_do_disk_list(void *ctx, void *params, void *result, struct err *e)
+{
+	struct fake_worker *w = ctx;
+	struct disk_list *list = result;
+
+	(void)params;
+	if (fake_refused("disk.list", -1, e) < 0)
+		return -e->code;
+	for (unsigned c = 0; c < MACHINE_MAX_SCSI; c++)
+		for (unsigned lun = 0; lun < STORAGE_UNITS; lun++)
+			if (w->unit[c][lun].used)
+				list->unit[list->n++] = (struct unit_report){ .controller = c,
+					.lun = lun,
+					.kind = w->unit[c][lun].told.unit.config.kind,
+					.merge = w->unit[c][lun].merge,
+					.merge_at = w->unit[c][lun].merge ? 1 << 20 : 0,
+					.merge_size = w->unit[c][lun].merge ? FAKE_MERGE_SIZE : 0,
+					.stats = { .reads = 7, .read_bytes = 4096 } };
 	return 0;
 }
 
@@ -205,7 +414,45 @@ static const struct method fake_worker_methods[] = {
 	    fake_do_status },
 	{ "console.attach", ".", fake_port_fields, sizeof(struct fake_port), NULL, fake_none, 0,
 	    fake_do_attach },
+	{ "disk.add", ".", disk_add_fields, sizeof(struct disk_params), disk_defaults, fake_none, 0,
+	    fake_do_disk_add },
+	{ "disk.remove", ".", disk_name_fields, sizeof(struct disk_params), disk_defaults, fake_none, 0,
+	    fake_do_disk_remove },
+	{ "disk.insert", ".", disk_insert_fields, sizeof(struct disk_params), disk_defaults, fake_none, 0,
+	    fake_do_disk_insert },
+	{ "disk.limit", ".", disk_limit_fields, sizeof(struct disk_params), disk_defaults, fake_none, 0,
+	    fake_do_disk_limit },
+	{ "disk.resized", ".", disk_resized_fields, sizeof(struct disk_params), disk_defaults, fake_none, 0,
+	    fake_do_disk_resized },
+	{ "disk.branch", ".", disk_branch_fields, sizeof(struct disk_params), disk_defaults, fake_none, 0,
+	    fake_do_branch },
+	{ "disk.merge", ".", disk_merge_fields, sizeof(struct disk_params), disk_defaults, fake_none, 0,
+	    fake_do_merge },
+	{ "disk.merge.complete", ".", disk_name_fields, sizeof(struct disk_params), disk_defaults, fake_none,
+	    0, fake_do_complete },
+	{ "disk.merge.cancel", ".", disk_name_fields, sizeof(struct disk_params), disk_defaults, fake_none, 0,
+	    fake_do_cancel },
+	{ "disk.list", ".", fake_none, 0, NULL, disk_list_fields, sizeof(struct disk_list),
+	    fake_do_disk_list },
 	{ "quit", ".", fake_none, 0, NULL, fake_none, 0, fake_do_quit },
+	{ "reset", ".", fake_none, 0, NULL, fake_none, 0, fake_do_reset },
+	{ "ic.list", ".", fake_none, 0, NULL, ic_list_fields, sizeof(struct ic_list), fake_do_ic_list },
+	{ "ic.set", ".", ic_set_fields, sizeof(struct ic_params), ic_defaults, ic_changed_fields,
+	    sizeof(struct ic_changed), fake_do_ic_set },
+	{ "guest.shutdown", ".", guest_shutdown_fields, sizeof(struct ic_params), ic_defaults, fake_none, 0,
+	    fake_do_guest_shutdown },
+	{ "kvp.enumerate", ".", kvp_enumerate_fields, sizeof(struct ic_params), ic_defaults, kvp_page_fields,
+	    sizeof(struct kvp_page), fake_do_kvp },
+	{ "guest.freeze", ".", guest_freeze_fields, sizeof(struct ic_params), ic_defaults, fake_none, 0,
+	    fake_do_freeze },
+	{ "guest.thaw", ".", fake_none, 0, NULL, fake_none, 0, fake_do_thaw },
+	{ "guest.copy", ".", guest_copy_fields, sizeof(struct ic_params), ic_defaults, fake_none, 0,
+	    fake_do_copy },
+	{ "guest.copy.cancel", ".", fake_none, 0, NULL, fake_none, 0, fake_do_copy_cancel },
+	{ "memory.status", ".", fake_none, 0, NULL, memory_status_fields, sizeof(struct memory_status),
+	    fake_do_memory_status },
+	{ "memory.target", ".", memory_target_fields, sizeof(struct memory_target), NULL, fake_none, 0,
+	    fake_do_memory_target },
 	{ 0 },
 };
 
@@ -230,6 +477,22 @@ fake_happen(struct fake_worker *w, unsigned what)
 		fake_enter(w, w->state[0] == 'P' ? "Running" : "Paused", "requested");
 		atomic_fetch_or(&w->todo, FAKE_FLAP);
 	}
+	if (what & FAKE_EJECT) {
+		fake_disk_event(w, "Ejected", 0, 0);
+		pthread_mutex_lock(&w->lock);
+		if (w->unit[0][0].used && w->unit[0][0].told.unit.file >= 0)
+			close(w->unit[0][0].told.unit.file);
+		w->unit[0][0].told.unit.file = -1;
+		pthread_mutex_unlock(&w->lock);
+	}
+	if (what & FAKE_FULL) {
+		fake_disk_event(w, "Full", 0, 0);
+		fake_enter(w, "Paused", "disk 0:0: No space left on device: make room below it");
+	}
+	if (what & (FAKE_MERGED | FAKE_MERGE_FAILS))
+		fake_merge_on(w, what & FAKE_MERGED);
+	if (what & FAKE_HEARTBEAT)
+		control_event(w->control, "integration", json_pack("{s:s}", "What", "Heartbeat"));
 	if (what & FAKE_DIE)
 		w->quit = true;
 	if (what & FAKE_HANG_UP) {
@@ -264,6 +527,8 @@ fake_worker_main(void *arg)
 		fake_happen(w, atomic_exchange(&w->todo, 0));
 	}
 	machine_close(&w->machine);
+	for (unsigned i = 0; i < MACHINE_MAX_SCSI * STORAGE_UNITS; i++)
+		fake_drop(&w->unit[i / STORAGE_UNITS][i % STORAGE_UNITS]);
 	if (w->console >= 0)
 		close(w->console);
 	unlink(w->path);
@@ -348,6 +613,7 @@ fake_do_spawn(void *ctx, void *params, void *result, struct err *e)
 	if (!w)
 		return err_set(e, ENFILE, "no more workers");
 	memset(w, 0, sizeof(*w));
+	pthread_mutex_init(&w->lock, NULL);
 	snprintf(w->guid, sizeof(w->guid), "%s", guid);
 	snprintf(w->path, sizeof(w->path), "%s/workers/%s.sock", fake.run, guid);
 	w->console = -1;
@@ -357,9 +623,49 @@ fake_do_spawn(void *ctx, void *params, void *result, struct err *e)
 	if (control_new(&w->control, fake_listen(w->path), fake_worker_methods, w, e) < 0)
 		return -e->code;
 	w->used = true;
+	w->limit_mb = p->mb;
 	atomic_fetch_add(&fake.spawned, 1);
 	if (pthread_create(&w->thread, NULL, fake_worker_main, w) != 0)
 		abort();
+	return 0;
+}
+
+struct fake_ready {
+	bool ready;
+};
+
+static const struct field fake_ready_fields[] = {
+	{ "Ready", FIELD_BOOL, FIELD_AT(fake_ready, ready), .help = "." }, { 0 }
+};
+
+static int
+fake_do_ready(void *ctx, void *params, void *result, struct err *e)
+{
+	const struct fake_spawn *p = params;
+	char guid[GUID_TEXT + 1];
+
+	(void)ctx;
+	guid_format(p->id, guid);
+	if (!fake_find(guid))
+		return err_set(e, EIO, "the worker was ended before it was ready");
+	((struct fake_ready *)result)->ready = strcmp(guid, fake.hangs) != 0;
+	return 0;
+}
+
+static int
+fake_do_limit(void *ctx, void *params, void *result, struct err *e)
+{
+	const struct fake_spawn *p = params;
+	struct fake_worker *w;
+	char guid[GUID_TEXT + 1];
+
+	(void)ctx;
+	(void)result;
+	guid_format(p->id, guid);
+	w = fake_find(guid);
+	if (!w)
+		return err_set(e, ENOENT, "there is no such worker");
+	atomic_store(&w->limit_mb, p->mb);
 	return 0;
 }
 
@@ -403,8 +709,11 @@ fake_do_list(void *ctx, void *params, void *result, struct err *e)
 
 static const struct method fake_spawn_methods[] = {
 	{ "spawn", ".", fake_spawn_fields, sizeof(struct fake_spawn), NULL, fake_none, 0, fake_do_spawn },
+	{ "ready", ".", fake_spawn_fields, sizeof(struct fake_spawn), NULL, fake_ready_fields,
+	    sizeof(struct fake_ready), fake_do_ready },
 	{ "end", ".", fake_spawn_fields, sizeof(struct fake_spawn), NULL, fake_ending_fields,
 	    sizeof(struct fake_ending), fake_do_end },
+	{ "limit", ".", fake_spawn_fields, sizeof(struct fake_spawn), NULL, fake_none, 0, fake_do_limit },
 	{ "list", ".", fake_none, 0, NULL, fake_list_fields, sizeof(struct fake_list), fake_do_list },
 	{ 0 },
 };

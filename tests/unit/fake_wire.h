@@ -71,6 +71,13 @@ static const char fake_discover[] =
     "{\"name\":\"timeout\",\"schema\":{\"type\":\"integer\",\"x-unit\":\"s\"}}]},"
     "{\"name\":\"vm.delete\",\"summary\":\"Deletes "
     "it.\",\"x-changes\":true,\"x-destructive\":true,\"params\":[" P_VM "]},"
+    "{\"name\":\"disk.add\",\"summary\":\"Gives it a disk.\",\"x-changes\":true,\"params\":[" P_VM
+    ",{\"name\":\"size\",\"schema\":{\"type\":\"integer\",\"x-unit\":\"bytes\"}},"
+    "{\"name\":\"path\",\"schema\":{\"type\":\"string\",\"x-unit\":\"path\"}}]},"
+    "{\"name\":\"disk.remove\",\"summary\":\"Takes a "
+    "disk.\",\"x-changes\":true,\"x-destroys\":\"deleteFile\","
+    "\"params\":[" P_VM ",{\"name\":\"lun\",\"required\":true,\"schema\":{\"type\":\"integer\"}},"
+    "{\"name\":\"deleteFile\",\"schema\":{\"type\":\"boolean\"}}]},"
     "{\"name\":\"job.get\",\"summary\":\"A job.\",\"params\":[{\"name\":\"job\",\"required\":true,\"schema\":"
     "{\"type\":\"string\"}}]},{\"name\":\"job.list\",\"summary\":\"Jobs.\",\"params\":[]},"
     "{\"name\":\"job.cancel\",\"summary\":\"Ends it.\",\"params\":[{\"name\":\"job\",\"required\":true,"

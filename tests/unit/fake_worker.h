@@ -26,6 +26,7 @@ struct fake_worker {
 
 int __wrap_walls_close_control(struct err *e);
 int __wrap_walls_close_processor(struct err *e);
+int __wrap_walls_close_io(struct err *e);
 
 int
 __wrap_walls_close_control(struct err *e)
@@ -36,6 +37,13 @@ __wrap_walls_close_control(struct err *e)
 
 int
 __wrap_walls_close_processor(struct err *e)
+{
+	(void)e;
+	return 0;
+}
+
+int
+__wrap_walls_close_io(struct err *e)
 {
 	(void)e;
 	return 0;
@@ -72,7 +80,8 @@ fake_worker_init(struct fake_worker *f)
 	len = sizeof(a);
 	getsockname(listener, (struct sockaddr *)&a, &len);
 	if (vcpu_setup_signal(NULL) < 0 ||
-	    control_new(&f->w.control, listener, worker_methods, &f->w, NULL) < 0)
+	    control_new(&f->w.control, listener, worker_methods, &f->w, NULL) < 0 ||
+	    disks_new(&f->w.disks, f->w.control, NULL) < 0 || nics_new(&f->w.nics, f->w.control, NULL) < 0)
 		abort();
 	f->peer = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (connect(f->peer, (struct sockaddr *)&a, len) < 0)
@@ -86,6 +95,11 @@ fake_worker_free(struct fake_worker *f)
 	for (int i = 0; i < MACHINE_COM_PORTS; i++)
 		if (f->w.console[i].fd >= 0)
 			console_detach(&f->w.console[i]);
+	nics_free(f->w.nics);
+	f->w.nics = NULL;
+	services_free(&f->w);
+	disks_free(f->w.disks);
+	f->w.disks = NULL;
 	fake_partition_free(f->w.p);
 	if (f->w.p || f->w.state != STATE_NONE)
 		machine_close(&f->w.machine);
@@ -97,7 +111,7 @@ fake_worker_free(struct fake_worker *f)
 
 /* The next packet that came from the worker; "" when there is none. */
 static inline const char *
-fake_hear(struct fake_worker *f)
+fake_told(struct fake_worker *f)
 {
 	ssize_t n = recv(f->peer, f->heard, CONTROL_MAX, MSG_DONTWAIT);
 

@@ -290,6 +290,7 @@ the_console_is_raw_and_the_terminal_is_put_back(void **state)
 	tcgetattr(tty.fd, &during);
 	assert_false(during.c_lflag & (ECHO | ICANON | ISIG));
 	type("\x1d");
+	expect("\033[?1049;1047;47l"); /* all of it: screen_test.c */
 	expect("Left the console.");
 	expect("fhsh> ");
 	type("vm.console('web1')\n");
@@ -316,6 +317,7 @@ a_console_that_is_killed_leaves_the_terminal_as_it_was(void **state)
 	tcgetattr(slave, &before);
 	assert_false(before.c_lflag & ICANON);
 	kill(tty.pid, SIGTERM);
+	expect("\033[?1049;1047;47l");
 	assert_int_equal(waitpid(tty.pid, NULL, 0), tty.pid);
 	tcgetattr(slave, &after);
 	assert_true(after.c_lflag & ICANON);
@@ -404,6 +406,9 @@ exit_codes_tell_done_failed_and_refused(void **state)
 	assert_int_equal(sh("$fhsh -c 'vm list' </dev/null"), 0);
 	assert_int_equal(sh("$fhsh -c 'vm start nobody'"), 1);
 	assert_int_equal(sh("$fhsh -c 'vm strt web1'"), 2);
+	assert_int_equal(sh("$fhsh -c 'disk remove web1 1'"), 0); /* only what deletes has to be confirmed */
+	assert_int_equal(sh("$fhsh -c 'disk remove web1 1 deleteFile=yes'"), 2);
+	assert_int_equal(sh("$fhsh -c 'disk.remove(\"web1\", 1, {deleteFile=true, confirm=true})'"), 0);
 	assert_int_equal(sh("$fhsh -c 'vm delete web1'"), 2);
 	assert_non_null(strstr(tty.text, "Use --yes"));
 	assert_int_equal(sh("$fhsh --yes -c 'vm delete web1'"), 0);

@@ -638,6 +638,64 @@ regions_are_added_under_the_eyes_of_readers(void **state)
 	gmem_free(l.m);
 }
 
+/* Bytes of the host that the file takes. */
+static uint64_t
+taken(const struct gmem *m)
+{
+	uint64_t start, len, n = 0;
+
+	for (size_t i = 0; i < gmem_regions(m); i++)
+		for (uint64_t at = 0; gmem_next_data(m, i, at, &start, &len); at = start + len)
+			n += len;
+	return n;
+}
+
+static void
+pages_that_are_given_back_are_the_hosts(void **state)
+{
+	struct gmem *m = two_regions();
+	uint64_t bitmap[4];
+	uint8_t byte = 1;
+
+	(void)state;
+	for (uint64_t at = 0; at < MIB; at += GMEM_PAGE) {
+		assert_int_equal(gmem_write(m, at, &byte, 1), 0);
+		assert_int_equal(gmem_write(m, HIGH + at, &byte, 1), 0);
+	}
+	assert_int_equal(taken(m), 2 * MIB);
+	assert_int_equal(gmem_track(m, true, NULL), 0);
+	assert_int_equal(gmem_give_back(m, 16 * GMEM_PAGE, 4 * GMEM_PAGE), 0);
+	assert_int_equal(gmem_give_back(m, HIGH, MIB), 0);
+	assert_int_equal(taken(m), MIB - 4 * GMEM_PAGE);
+	gmem_take_dirty(m, 0, bitmap);
+	assert_int_equal(bitmap[0], 0xf0000);
+	assert_int_equal(gmem_read(m, 16 * GMEM_PAGE, &byte, 1), 0);
+	assert_int_equal(byte, 0);
+	assert_int_equal(gmem_read(m, 20 * GMEM_PAGE, &byte, 1), 0);
+	assert_int_equal(byte, 1);
+	assert_int_equal(gmem_write(m, HIGH, &byte, 1), 0); /* and it can be used again */
+	assert_int_equal(taken(m), MIB - 2 * GMEM_PAGE);
+	gmem_free(m);
+}
+
+static void
+only_whole_pages_of_ram_are_given_back(void **state)
+{
+	struct gmem *m = two_regions();
+
+	(void)state;
+	assert_int_equal(gmem_give_back(m, 0, 0), 0);
+	assert_int_equal(gmem_give_back(m, 1, GMEM_PAGE), -EINVAL);
+	assert_int_equal(gmem_give_back(m, 0, GMEM_PAGE + 1), -EINVAL);
+	assert_int_equal(gmem_give_back(m, MIB - GMEM_PAGE, 2 * GMEM_PAGE), -EFAULT);
+	assert_int_equal(gmem_give_back(m, HIGH + MIB, GMEM_PAGE), -EFAULT);
+	assert_int_equal(gmem_give_back(m, UINT64_MAX - GMEM_PAGE + 1, GMEM_PAGE), -EFAULT);
+	gmem_free(m);
+	assert_int_equal(gmem_new(&m, 4 * MIB, true, NULL), 0);
+	assert_int_equal(gmem_give_back(m, 0, 0), -ENOTSUP);
+	gmem_free(m);
+}
+
 int
 main(void)
 {
@@ -660,6 +718,8 @@ main(void)
 		cmocka_unit_test(discarded_memory_reads_as_zero_and_holds_no_pages),
 		cmocka_unit_test(the_bitmap_under_load_agrees_with_checksums_of_pages),
 		cmocka_unit_test(regions_are_added_under_the_eyes_of_readers),
+		cmocka_unit_test(pages_that_are_given_back_are_the_hosts),
+		cmocka_unit_test(only_whole_pages_of_ram_are_given_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

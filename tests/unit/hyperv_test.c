@@ -181,14 +181,84 @@ words_outside_memory_are_none(void **state)
 
 enum { POST = 0x5c, SIGNAL = 0x5d, FAST = 1 << 16 };
 
+/* What was posted last. */
+static struct posted {
+	unsigned n;
+	uint32_t connection, type;
+	size_t len;
+	uint8_t payload[240];
+} posted;
+
+static uint16_t
+take(void *ctx, uint32_t connection, uint32_t type, const void *payload, size_t len)
+{
+	(void)ctx;
+	posted = (struct posted){ .n = posted.n + 1, .connection = connection, .type = type, .len = len };
+	assert_true(len <= sizeof(posted.payload));
+	memcpy(posted.payload, payload, len);
+	return HV_INSUFFICIENT_BUFFERS;
+}
+
+static uint64_t
+call(uint64_t input, uint64_t param0)
+{
+	static const struct hv_mail mail = { .post = take };
+
+	return hyperv_hypercall(input, param0, 8, w.mem, &mail);
+}
+
 static void
-nobody_listens_on_any_connection(void **state)
+put_message(uint64_t gpa, uint32_t connection, uint32_t type, uint32_t len)
+{
+	const uint32_t head[4] = { connection, 0xffffffff, type, len };
+
+	assert_int_equal(gmem_write(w.mem, gpa, head, sizeof(head)), 0);
+}
+
+static void
+a_message_is_taken_with_all_its_bytes(void **state)
+{
+	static const uint32_t lengths[] = { 0, 1, 239, 240 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		put_message(0x1000, 4, 1, lengths[i]);
+		gmem_write(w.mem, 0x1010, "first", 5);
+		assert_int_equal(call(POST, 0x1000), HV_INSUFFICIENT_BUFFERS); /* whatever its taker says */
+		assert_int_equal(posted.connection, 4);
+		assert_int_equal(posted.type, 1);
+		assert_int_equal(posted.len, lengths[i]);
+		assert_memory_equal(posted.payload, "first", lengths[i] < 5 ? lengths[i] : 5);
+	}
+}
+
+static void
+a_message_that_is_not_whole_is_not_taken(void **state)
+{
+	unsigned n = posted.n;
+
+	(void)state;
+	put_message(0x1000, 1, 1, 241);
+	assert_int_equal(call(POST, 0x1000), HV_INVALID_PARAMETER);
+	put_message(0x1000, 1, 1, UINT32_MAX);
+	assert_int_equal(call(POST, 0x1000), HV_INVALID_PARAMETER);
+	put_message(0x2000 - 24, 1, 1, 9); /* reaches into the next page */
+	assert_int_equal(call(POST, 0x2000 - 24), HV_INVALID_ALIGNMENT);
+	gmem_zero(w.mem, 0x2000 - 8, 64);
+	assert_int_equal(call(POST, 0x2000 - 8), HV_INVALID_ALIGNMENT); /* its head does */
+	assert_int_equal(call(POST, RAM), HV_INVALID_PARAMETER);
+	assert_int_equal(call(POST, RAM - 8), HV_INVALID_PARAMETER);
+	assert_int_equal(call(POST, UINT64_MAX - 7), HV_INVALID_PARAMETER);
+	assert_int_equal(posted.n, n);
+}
+
+static void
+nobody_hears_a_signal_that_comes_here(void **state)
 {
 	(void)state;
-	assert_int_equal(hyperv_hypercall(POST, 0x1000, 0), HV_INVALID_CONNECTION_ID);
-	assert_int_equal(hyperv_hypercall(SIGNAL, 0x1008, 0), HV_INVALID_CONNECTION_ID);
-	assert_int_equal(hyperv_hypercall(SIGNAL | FAST, 0x10001, 0), HV_INVALID_CONNECTION_ID);
-	assert_int_equal(hyperv_hypercall(SIGNAL | FAST, UINT64_MAX, UINT64_MAX), HV_INVALID_CONNECTION_ID);
+	assert_int_equal(call(SIGNAL, 0x1008), HV_INVALID_CONNECTION_ID);
+	assert_int_equal(call(SIGNAL | FAST, 0x10001), HV_INVALID_CONNECTION_ID);
+	assert_int_equal(call(SIGNAL | FAST, UINT64_MAX), HV_INVALID_CONNECTION_ID);
 }
 
 static void
@@ -196,8 +266,8 @@ parameters_in_memory_are_aligned(void **state)
 {
 	(void)state;
 	for (uint64_t off = 1; off < 8; off++) {
-		assert_int_equal(hyperv_hypercall(POST, 0x1000 + off, 0), HV_INVALID_ALIGNMENT);
-		assert_int_equal(hyperv_hypercall(SIGNAL, 0x1000 + off, 0), HV_INVALID_ALIGNMENT);
+		assert_int_equal(call(POST, 0x1000 + off), HV_INVALID_ALIGNMENT);
+		assert_int_equal(call(SIGNAL, 0x1000 + off), HV_INVALID_ALIGNMENT);
 	}
 }
 
@@ -205,7 +275,7 @@ static void
 a_message_does_not_fit_into_registers(void **state)
 {
 	(void)state;
-	assert_int_equal(hyperv_hypercall(POST | FAST, 0, 0), HV_INVALID_HYPERCALL_CODE);
+	assert_int_equal(call(POST | FAST, 0), HV_INVALID_HYPERCALL_CODE);
 }
 
 static void
@@ -215,8 +285,7 @@ every_other_call_is_unknown(void **state)
 	for (uint64_t code = 0; code <= UINT16_MAX; code++)
 		for (int fast = 0; fast < 2; fast++)
 			if (code != POST && code != SIGNAL)
-				assert_int_equal(
-				    hyperv_hypercall(code | (fast ? FAST : 0) | 3ull << 32, 8, 8),
+				assert_int_equal(call(code | (fast ? FAST : 0) | 3ull << 32, 8),
 				    HV_INVALID_HYPERCALL_CODE);
 }
 
@@ -235,7 +304,9 @@ main(void)
 		unit(what_is_not_printable_is_replaced),
 		unit(a_page_of_words_is_the_most),
 		unit(words_outside_memory_are_none),
-		unit(nobody_listens_on_any_connection),
+		unit(a_message_is_taken_with_all_its_bytes),
+		unit(a_message_that_is_not_whole_is_not_taken),
+		unit(nobody_hears_a_signal_that_comes_here),
 		unit(parameters_in_memory_are_aligned),
 		unit(a_message_does_not_fit_into_registers),
 		unit(every_other_call_is_unknown),

@@ -228,7 +228,7 @@ whoever_is_asked_first_can_refuse(void **state)
 	(void)state;
 	c.memory.size_mb = 64;
 	assert_int_equal(inventory_set(&ms, vm, &c, no, &asked, &err), -EPERM);
-	assert_int_equal(inventory_delete(&ms, vm, no, &asked, &err), -EPERM);
+	assert_int_equal(inventory_delete(&ms, vm, false, no, &asked, &err), -EPERM);
 	assert_int_equal(asked, 2);
 	reopen();
 	assert_int_equal(find("web1")->config.memory.size_mb, 512);
@@ -265,11 +265,11 @@ a_deleted_machine_leaves_nothing(void **state)
 	snprintf(outside, sizeof(outside), "%s/keep", root);
 	fclose(fopen(outside, "w"));
 	assert_int_equal(symlink(outside, path), 0);
-	assert_int_equal(inventory_delete(&ms, vm, NULL, NULL, &err), 0);
+	assert_int_equal(inventory_delete(&ms, vm, false, NULL, NULL, &err), 0);
 	assert_true(vm->gone);
 	assert_false(exists("web1", NULL));
 	assert_int_equal(access(outside, F_OK), 0); /* links are not followed */
-	assert_int_equal(inventory_delete(&ms, vm, NULL, NULL, &err), -ENOENT);
+	assert_int_equal(inventory_delete(&ms, vm, false, NULL, NULL, &err), -ENOENT);
 	assert_int_equal(set_memory(vm, 64), -ENOENT);
 	vm_put(vm);
 	reopen();
@@ -296,7 +296,7 @@ a_broken_document_makes_that_machine_critical(void **state)
 	inventory_refresh(&ms, vm);
 	assert_int_equal(vm->state, VM_CRITICAL);
 	assert_int_equal(strncmp(vm->reason, "vm.json: ", 9), 0);
-	assert_int_equal(inventory_delete(&ms, vm, NULL, NULL, &err), 0);
+	assert_int_equal(inventory_delete(&ms, vm, false, NULL, NULL, &err), 0);
 }
 
 static void
@@ -325,7 +325,9 @@ an_edit_is_seen_and_a_mended_document_works_again(void **state)
 	edit("web1", "not JSON");
 	inventory_refresh(&ms, vm);
 	assert_int_equal(vm->state, VM_CRITICAL);
-	memory = strstr(text, "512");
+	memory = strstr(text, "\"SizeInMB\": 512"); /* an id may have these digits, too */
+	assert_non_null(memory);
+	memory += strlen("\"SizeInMB\": ");
 	memcpy(memory, "640", 3);
 	edit("web1", text);
 	free(text);

@@ -2,6 +2,8 @@
  * tests/unit/jobs_test.c - long work: its answer, its progress, its end; what becomes of it when somebody
  * cancels it or the agent ends.
  */
+#include <stdatomic.h>
+
 #include "agent/events.h"
 #include "agent/jobs.h"
 #include "tests/unit/fake_agent.h"
@@ -12,8 +14,8 @@ struct work_params {
 };
 
 static struct {
-	unsigned begun, ended, undone;
-	char undone_vm[65];
+	atomic_uint begun, ended, undone;
+	char vm[65], machine[65], undone_vm[65];
 	bool undone_secret;
 } seen;
 
@@ -40,6 +42,8 @@ work(struct call *c, const void *params, json_t *result, struct fault *f)
 	if (call_would(c, "sleep %llu ms", (unsigned long long)p->ms))
 		return 0;
 	seen.begun++;
+	strcpy(seen.vm, p->vm);
+	strcpy(seen.machine, call_machine(c, p->vm));
 	job_progress(c->job, "sleeping", 0, p->ms, "ms");
 	if (job_sleep(c->job, (unsigned)p->ms))
 		return fault_set(f, FAULT_CANCELLED, NULL, NULL, "woken up");
@@ -120,6 +124,45 @@ a_job_answers_at_once_and_gives_its_result(void **state)
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(job, "result"), "slept")), 50);
 	json_decref(job);
 	assert_int_equal(seen.undone, 0);
+}
+
+static void
+a_job_is_about_the_machine_not_its_name(void **state)
+{
+	char id[JOB_ID_SIZE];
+	json_t *job;
+
+	(void)state;
+	start("olga", "{\"vm\":\"web1\"}", id);
+	job = ask("olga", "job.wait", id);
+	assert_state(job, "Completed");
+	json_decref(job);
+	assert_string_equal(seen.vm, WEB1);
+	assert_string_equal(seen.machine, WEB1);
+}
+
+static void
+a_job_whose_user_lost_the_right_does_not_begin(void **state)
+{
+	char first[JOB_ID_SIZE], id[JOB_ID_SIZE];
+	json_t *job;
+
+	(void)state;
+	start("olga", "{\"vm\":\"web1\",\"ms\":100000}", first);
+	for (int i = 1; i < JOBS_RUNNING / 2; i++)
+		start("olga", "{\"vm\":\"web1\",\"ms\":100000}", id);
+	for (int i = 0; i < 1000 && seen.begun < JOBS_RUNNING / 2; i++)
+		usleep(10000);
+	assert_int_equal(seen.begun, JOBS_RUNNING / 2);
+	start("olga", "{\"vm\":\"web1\"}", id); /* waits for its turn */
+	fake_file("etc/group", "root:x:0:\nviewers:x:802:anna,olga\n");
+	json_decref(ask("root", "job.cancel", first));
+	job = ask("root", "job.wait", id);
+	assert_state(job, "Exception");
+	assert_string_equal(fake_symbol(job), "FORBIDDEN");
+	json_decref(job);
+	assert_int_equal(seen.begun, JOBS_RUNNING / 2);
+	assert_int_equal(seen.ended, 0);
 }
 
 static void
@@ -367,6 +410,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_job_answers_at_once_and_gives_its_result),
+		T(a_job_whose_user_lost_the_right_does_not_begin),
+		T(a_job_is_about_the_machine_not_its_name),
 		T(a_mistake_is_answered_before_there_is_a_job),
 		T(a_failure_is_the_jobs_and_audited),
 		T(a_job_can_be_cancelled_by_its_user_or_an_operator),

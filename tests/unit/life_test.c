@@ -25,7 +25,7 @@ setup(void **state)
 	fake_machine(&f.w.machine, 32, 1);
 	if (life_create(&f.w, -1, &e) < 0)
 		return -1;
-	fake_hear(&f);
+	fake_told(&f);
 	return 0;
 }
 
@@ -47,7 +47,7 @@ static const int leads[][LIFE_EVENTS] = {
 	[STATE_RUNNING] = { SAME, STATE_PAUSED, SAME, STATE_RUNNING, STATE_OFF, NO, STATE_OFF, STATE_RUNNING,
 	    STATE_CRITICAL },
 	[STATE_PAUSED] = { STATE_RUNNING, SAME, STATE_RUNNING, STATE_RUNNING, STATE_OFF, STATE_SAVED,
-	    STATE_OFF, STATE_RUNNING, STATE_CRITICAL },
+	    STATE_OFF, STATE_PAUSED, STATE_CRITICAL },
 	[STATE_SAVED] = { NO, NO, NO, NO, STATE_OFF, NO, NO, NO, NO },
 	[STATE_CRITICAL] = { NO, NO, NO, STATE_RUNNING, STATE_OFF, NO, NO, NO, NO },
 };
@@ -71,7 +71,7 @@ check_pair(enum machine_state from, enum life_event ev)
 	put_into(from);
 	memset(&e, 0, sizeof(e));
 	rc = life_move(&f.w, ev, "a test", &changed, &e);
-	fake_hear(&f);
+	fake_told(&f);
 	if (to == NO) {
 		assert_int_equal(rc, -EINVAL);
 		snprintf(event, sizeof(event), "a machine that is %s cannot be ", state_names[from]);
@@ -140,11 +140,11 @@ a_start_that_fails_leaves_the_machine_off_with_the_reason(void **state)
 		fake_kvm.fails = 0;
 		assert_int_equal(f.w.state, STATE_OFF);
 		assert_string_equal(f.w.reason, "processor 0: KVM_SET_SREGS: Input/output error");
-		assert_non_null(strstr(fake_hear(&f), "\"State\":\"Off\",\"Reason\":\"processor 0"));
+		assert_non_null(strstr(fake_told(&f), "\"State\":\"Off\",\"Reason\":\"processor 0"));
 		assert_false(changed);
 		assert_false(atomic_load(&f.w.p->go));
 		assert_int_equal(life_move(&f.w, LIFE_START, NULL, NULL, &e), 0); /* the next try works */
-		fake_hear(&f);
+		fake_told(&f);
 	}
 }
 
@@ -230,7 +230,7 @@ a_machine_from_saved_state_is_paused_and_knows_its_new_generation(void **state)
 	assert_memory_equal(gmem_span(f.w.p->mem, 0x1000000, 5), "guest", 5);
 	assert_int_equal(gmem_read(f.w.p->mem, MAP_SHARED_PAGE, generation, sizeof(generation)), 0);
 	assert_memory_equal(generation, f.w.machine.generation_id, sizeof(generation));
-	assert_non_null(strstr(fake_hear(&f), "\"State\":\"Paused\",\"Reason\":\"restored\""));
+	assert_non_null(strstr(fake_told(&f), "\"State\":\"Paused\",\"Reason\":\"restored\""));
 	assert_int_equal(life_move(&f.w, LIFE_RESUME, NULL, NULL, &e), 0);
 	close(stream);
 }

@@ -29,6 +29,17 @@ setup(void **state)
 	return rc;
 }
 
+static struct stream_rights rights; /* of the last ticket */
+
+static const struct stream_rights *
+rights_of(const struct identity *who)
+{
+	static struct stream_rights r;
+
+	r = (struct stream_rights){ .who = *who, .role = ROLE_VIEWER, .path = "/" };
+	return &r;
+}
+
 static int
 log_in_from(const char *source, const char *user, const char *password)
 {
@@ -275,7 +286,7 @@ a_connection_loses_what_its_token_or_user_loses(void **state)
 	assert_int_equal(use(text, &who), 0);
 	login_renew(fake_agent, &who);
 	assert_string_equal(who.user, "olga");
-	session_new(fake_agent->tokens, "olga", text, &until);
+	session_new(fake_agent->tokens, "olga", 0, text, &until);
 	assert_int_equal(use(text, &session), 0);
 	fake_refused("anna", "token.delete", "{\"name\":\"t\",\"user\":\"olga\"}", "FORBIDDEN");
 	fake_refused("anna", "token.delete", "{\"name\":\"t\"}", "TOKEN_NOT_FOUND");
@@ -289,6 +300,103 @@ a_connection_loses_what_its_token_or_user_loses(void **state)
 	session_end_all(fake_agent->tokens, "olga");
 	login_renew(fake_agent, &session);
 	assert_string_equal(session.user, "");
+}
+
+/* Edited by hand, with passwd or chage. */
+static void
+set_shadow(const char *user, const char *hash, const char *expires)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "root:*:20000::::::\n%s:%s:20000:0:99999:7::%s:\n", user, hash, expires);
+	fake_file("etc/shadow", text);
+}
+
+static void
+who_is_disabled_is_nobody(void **state)
+{
+	static const struct {
+		const char *hash, *expires;
+		bool counts;
+	} rows[] = {
+		{ "$5$x$y", "", true },
+		{ "*", "", true }, /* no password at all: tokens and the local socket are left */
+		{ "!", "", true },
+		{ "!$5$x$y", "", false }, /* passwd -l */
+		{ "$5$x$y", "1", false }, /* chage -E */
+		{ "$5$x$y", "99999", true },
+	};
+	char text[TOKEN_TEXT_SIZE];
+	struct identity who;
+
+	(void)state;
+	token_of("olga", "{\"name\":\"t\"}", text);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		set_shadow("olga", "$5$x$y", "");
+		assert_int_equal(use(text, &who), 0);
+		assert_true(login_holds(fake_agent, &who, ROLE_OPERATOR, "/"));
+		set_shadow("olga", rows[i].hash, rows[i].expires);
+		assert_int_equal(login_holds(fake_agent, &who, ROLE_OPERATOR, "/"), rows[i].counts);
+		assert_int_equal(use(text, &who), rows[i].counts ? 0 : FAULT_LOGIN_FAILED);
+	}
+}
+
+static void
+another_password_ends_what_the_old_one_opened(void **state)
+{
+	char token[TOKEN_TEXT_SIZE], session[TOKEN_TEXT_SIZE];
+	struct identity by_password, by_token, by_session;
+	struct fault f = { 0 };
+	time_t until;
+
+	(void)state;
+	identity_none(&by_password, CARRIER_WSS, "::1");
+	assert_int_equal(login_password(fake_agent, "olga", "password of olga", &by_password, &f), 0);
+	session_new(fake_agent->tokens, "olga", by_password.password, session, &until);
+	assert_int_equal(use(session, &by_session), 0);
+	token_of("olga", "{\"name\":\"t\"}", token);
+	assert_int_equal(use(token, &by_token), 0);
+	set_shadow("olga", "$5$another$one", "");
+	assert_false(login_holds(fake_agent, &by_password, ROLE_NONE, "/"));
+	assert_false(login_holds(fake_agent, &by_session, ROLE_NONE, "/"));
+	assert_true(login_holds(fake_agent, &by_token, ROLE_OPERATOR, "/")); /* has a life of its own */
+	assert_int_equal(use(session, &by_session), FAULT_LOGIN_FAILED);
+}
+
+static void
+what_was_begun_counts_by_its_user(void **state)
+{
+	char text[TOKEN_TEXT_SIZE];
+	struct identity by_session, by_token;
+	time_t until;
+
+	(void)state;
+	session_new(fake_agent->tokens, "olga", 0, text, &until);
+	assert_int_equal(use(text, &by_session), 0);
+	token_of("olga", "{\"name\":\"t\"}", text);
+	assert_int_equal(use(text, &by_token), 0);
+	session_end_all(fake_agent->tokens, "olga");
+	assert_true(login_still_may(fake_agent, &by_session, ROLE_OPERATOR, "/vm/" WEB1)); /* a log-out */
+	by_token.expires = 1;
+	assert_false(login_still_may(fake_agent, &by_token, ROLE_OPERATOR, "/vm/" WEB1));
+	fake_file("etc/group", "viewers:x:802:olga\n");
+	assert_false(login_still_may(fake_agent, &by_session, ROLE_OPERATOR, "/vm/" WEB1));
+	assert_true(login_still_may(fake_agent, &by_session, ROLE_VIEWER, "/vm/" WEB1));
+}
+
+/* A namesake has another number; whoever still runs with the old one is not the namesake. */
+static void
+a_local_user_is_known_by_number(void **state)
+{
+	struct identity who;
+
+	(void)state;
+	identity_none(&who, CARRIER_LOCAL, "pid 1");
+	login_peer(fake_agent, 1001, &who);
+	assert_string_equal(who.user, "olga");
+	assert_true(login_holds(fake_agent, &who, ROLE_OPERATOR, "/"));
+	fake_file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nolga:x:1009:100::/:/bin/false\n");
+	assert_false(login_holds(fake_agent, &who, ROLE_NONE, "/"));
 }
 
 static void
@@ -320,9 +428,9 @@ there_is_an_end_to_tokens_and_sessions(void **state)
 	}
 	fake_refused("anna", "token.create", "{\"name\":\"more\"}", "LIMIT");
 	token_of("olga", "{\"name\":\"t\"}", text); /* others still can */
-	session_new(fake_agent->tokens, "olga", first, &until);
+	session_new(fake_agent->tokens, "olga", 0, first, &until);
 	for (int i = 0; i < SESSIONS_MAX + 5; i++)
-		session_new(fake_agent->tokens, "anna", text, &until);
+		session_new(fake_agent->tokens, "anna", 0, text, &until);
 	assert_int_equal(use(text, &who), 0);
 	assert_int_equal(use(first, &who), 0);
 }
@@ -337,13 +445,13 @@ nobody_takes_away_the_tickets_of_others(void **state)
 	int fd;
 
 	(void)state;
-	tickets_add(t, &olga, dup(0), first);
+	tickets_add(t, rights_of(&olga), dup(0), first);
 	for (int i = 0; i < TICKETS_MAX + 5; i++, now_ms++)
-		tickets_add(t, &anna, dup(0), text);
-	fd = tickets_take(t, first, &olga, &f);
+		tickets_add(t, rights_of(&anna), dup(0), text);
+	fd = tickets_take(t, first, &olga, &rights, &f);
 	assert_true(fd >= 0);
 	close(fd);
-	fd = tickets_take(t, text, &anna, &f);
+	fd = tickets_take(t, text, &anna, &rights, &f);
 	assert_true(fd >= 0);
 	close(fd);
 }
@@ -510,7 +618,7 @@ roots_session_on_the_socket_ends_too(void **state)
 	time_t until;
 
 	(void)state;
-	session_new(fake_agent->tokens, "root", text, &until);
+	session_new(fake_agent->tokens, "root", 0, text, &until);
 	assert_true(tokens_find(fake_agent->tokens, text, &info));
 	identity_none(&who, CARRIER_LOCAL, "pid 1");
 	users_identify(fake_agent->users, "root", &who);
@@ -557,30 +665,63 @@ a_ticket_is_good_once_for_its_user_for_30_seconds(void **state)
 
 	(void)state;
 	strcpy(far.source, "192.0.2.99");
-	tickets_add(t, &anna, dup(0), text);
-	fd = tickets_take(t, text, &anna, &f);
+	tickets_add(t, rights_of(&anna), dup(0), text);
+	fd = tickets_take(t, text, &anna, &rights, &f);
 	assert_true(fd >= 0);
 	close(fd);
-	assert_int_equal(tickets_take(t, text, &anna, &f), -1);
+	assert_int_equal(tickets_take(t, text, &anna, &rights, &f), -1);
 	assert_int_equal(f.code, FAULT_TICKET_INVALID);
-	tickets_add(t, &anna, dup(0), text);
-	assert_int_equal(tickets_take(t, text, &olga, &f), -1);
-	assert_int_equal(tickets_take(t, text, &anna, &f), -1); /* shown is gone */
-	tickets_add(t, &anna, dup(0), text);
-	assert_int_equal(tickets_take(t, text, &far, &f), -1);
-	tickets_add(t, &anna, dup(0), text);
-	fd = tickets_take(t, text, &near, &f);
+	tickets_add(t, rights_of(&anna), dup(0), text);
+	assert_int_equal(tickets_take(t, text, &olga, &rights, &f), -1);
+	assert_int_equal(tickets_take(t, text, &anna, &rights, &f), -1); /* shown is gone */
+	tickets_add(t, rights_of(&anna), dup(0), text);
+	assert_int_equal(tickets_take(t, text, &far, &rights, &f), -1);
+	tickets_add(t, rights_of(&anna), dup(0), text);
+	fd = tickets_take(t, text, &near, &rights, &f);
 	assert_true(fd >= 0);
 	close(fd);
-	tickets_add(t, &anna, dup(0), text);
+	tickets_add(t, rights_of(&anna), dup(0), text);
 	assert_int_equal(tickets_expire(t), TICKET_MS);
 	now_ms += TICKET_MS;
-	assert_int_equal(tickets_take(t, text, &anna, &f), -1);
+	assert_int_equal(tickets_take(t, text, &anna, &rights, &f), -1);
 	for (int i = 0; i < TICKETS_MAX + 5; i++)
-		tickets_add(t, &anna, dup(0), text);
+		tickets_add(t, rights_of(&anna), dup(0), text);
 	now_ms += TICKET_MS;
 	assert_int_equal(tickets_expire(t), -1); /* all closed: teardown's leak check sees it */
-	assert_int_equal(tickets_take(t, "", &anna, &f), -1);
+	assert_int_equal(tickets_take(t, "", &anna, &rights, &f), -1);
+}
+
+static bool
+may_anna(void *arg, struct stream_rights *r)
+{
+	(void)arg;
+	return strcmp(r->who.user, "anna") == 0;
+}
+
+static void
+a_ticket_whose_rights_have_gone_is_closed(void **state)
+{
+	struct identity anna = fake_who("anna"), olga = fake_who("olga");
+	char of_anna[TICKET_SIZE], of_olga[TICKET_SIZE];
+	struct tickets *t = fake_agent->tickets;
+	struct fault f = { 0 };
+	int fd[2];
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe(fd), 0);
+	tickets_add(t, rights_of(&olga), fd[1], of_olga);
+	tickets_add(t, rights_of(&anna), dup(0), of_anna);
+	assert_true(tickets_look(t, may_anna, NULL));
+	assert_int_equal(read(fd[0], &byte, 1), 0);
+	close(fd[0]);
+	assert_int_equal(tickets_take(t, of_olga, &olga, &rights, &f), -1);
+	fd[0] = tickets_take(t, of_anna, &anna, &rights, &f);
+	assert_true(fd[0] >= 0);
+	assert_string_equal(rights.who.user, "anna");
+	assert_int_equal(rights.role, ROLE_VIEWER);
+	close(fd[0]);
+	assert_false(tickets_look(t, may_anna, NULL));
 }
 
 static void
@@ -651,6 +792,11 @@ main(void)
 		T(a_token_is_kept_hashed_and_never_more_than_its_owner),
 		T(a_token_ends_with_its_time),
 		T(a_connection_loses_what_its_token_or_user_loses),
+		T(who_is_disabled_is_nobody),
+		T(another_password_ends_what_the_old_one_opened),
+		T(what_was_begun_counts_by_its_user),
+		T(a_local_user_is_known_by_number),
+		T(a_ticket_whose_rights_have_gone_is_closed),
 		T(a_deleted_user_leaves_no_token),
 		T(there_is_an_end_to_tokens_and_sessions),
 		T(nobody_takes_away_the_tickets_of_others),

@@ -118,7 +118,7 @@ use_box(void)
 	struct err e = { 0 };
 
 	host_close(agent->host); /* the real one has touched nothing but RUN */
-	if (host_open(&agent->host, agent, &box_ops, carriers_remote, carriers_remote_is_on, &e) < 0)
+	if (host_state_new(&agent->host, agent, &box_ops, carriers_remote, carriers_remote_is_on, &e) < 0)
 		fail_msg("%s", e.msg);
 }
 
@@ -293,6 +293,149 @@ a_machine_is_made_started_stopped_and_deleted(void **state)
 	assert_true(changed(call("vm.delete", "{\"vm\":\"web1\",\"_\":{\"confirm\":true}}")));
 	assert_int_equal(call_as(&root, "vm.get", "{\"vm\":\"web1\"}"), FAULT_VM_NOT_FOUND);
 	assert_string_equal(message(), "there is no machine 'web1'");
+}
+
+/* Somebody else gives the name to another machine, right after it was looked up. */
+static bool (*real_guid)(struct agent *a, const char *name, char guid[37]);
+
+static bool
+guid_then_swap(struct agent *a, const char *name, char guid[37])
+{
+	bool found = real_guid(a, name, guid);
+
+	agent->vm_guid = real_guid;
+	if (strcmp(name, "web1") == 0) {
+		char kept[37];
+
+		memcpy(kept, guid, sizeof(kept));
+		answer = NULL; /* in the middle of a call that has freed the one before */
+		call("vm.set", "{\"vm\":\"web1\",\"name\":\"old\"}");
+		call("vm.create", "{" WEB1 "}");
+		json_decref(answer);
+		memcpy(guid, kept, sizeof(kept));
+	}
+	return found;
+}
+
+static void
+swap_at_next_look(void)
+{
+	real_guid = agent->vm_guid;
+	agent->vm_guid = guid_then_swap;
+}
+
+static void
+a_call_is_about_the_machine_whose_rights_were_looked_at(void **state)
+{
+	(void)state;
+	call("vm.create", "{" WEB1 "}");
+	swap_at_next_look();
+	call("vm.set", "{\"vm\":\"web1\",\"notes\":\"for the first\"}");
+	assert_string_equal(text(get("old"), "notes"), "for the first");
+	assert_string_equal(text(get("web1"), "notes"), "");
+	call("vm.delete", "{\"vm\":\"old\",\"_\":{\"confirm\":true}}");
+	swap_at_next_look();
+	call("vm.delete", "{\"vm\":\"web1\",\"_\":{\"confirm\":true}}");
+	assert_string_equal(text(get("web1"), "name"), "web1"); /* the second one */
+	assert_int_equal(call_as(&root, "vm.get", "{\"vm\":\"old\"}"), FAULT_VM_NOT_FOUND);
+}
+
+static void
+a_job_is_about_the_machine_it_was_started_for(void **state)
+{
+	(void)state;
+	call("vm.create", "{" WEB1 "}");
+	call("vm.start", "{\"vm\":\"web1\"}");
+	swap_at_next_look();
+	assert_string_equal(
+	    run_job("vm.stop", "{\"vm\":\"web1\",\"mode\":\"turnOff\"}"), job_states[JOB_COMPLETED]);
+	assert_string_equal(text(get("old"), "state"), "Off");
+	assert_string_equal(text(get("old"), "reason"), "turned off");
+}
+
+/* --- many at once, through the local socket */
+
+static int
+connect_agent(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct timeval tv = { .tv_sec = 10 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/rpc.sock", fake.run);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	return fd;
+}
+
+static void
+send_call(int fd, int id, const char *method, const char *vm)
+{
+	assert_true(
+	    dprintf(fd, "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"%s\",\"params\":{\"vm\":\"%s\"}}\n", id,
+		method, vm) > 0);
+}
+
+/* The next answer's id; it is no error. */
+static json_int_t
+read_answer(int fd)
+{
+	static char buf[65536];
+	size_t n = 0;
+	json_int_t id;
+	json_t *doc;
+
+	while (n + 1 < sizeof(buf) && recv(fd, buf + n, 1, 0) == 1 && buf[n] != '\n')
+		n++;
+	doc = json_loadb(buf, n, 0, NULL);
+	if (!json_object_get(doc, "result"))
+		fail_msg("%.*s", (int)n, buf);
+	id = json_integer_value(json_object_get(doc, "id"));
+	json_decref(doc);
+	return id;
+}
+
+static void
+starts_that_hang_hold_up_no_other_call(void **state)
+{
+	enum { HUNG = 8, OTHERS = 5 };
+	uint64_t from;
+	int hung, other;
+
+	(void)state;
+	if (getuid() != 0)
+		skip(); /* root is who the socket says */
+	for (int i = 0; i < OTHERS + 1; i++) {
+		char params[160];
+
+		snprintf(params, sizeof(params),
+		    "{\"name\":\"vm%d\",\"id\":\"33333333-2222-3333-4444-55555555555%d\",\"memory\":64,"
+		    "\"kernel\":\"images/vmlinuz\"}",
+		    i, i);
+		call("vm.create", params);
+	}
+	snprintf(fake.hangs, sizeof(fake.hangs), "33333333-2222-3333-4444-555555555550");
+	hung = connect_agent();
+	other = connect_agent();
+	for (int i = 0; i < HUNG; i++) /* the second and all after it join the first */
+		send_call(hung, i, "vm.start", "vm0");
+	usleep(100000);
+	for (int i = 1; i <= OTHERS; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "vm%d", i);
+		from = vm_now_ms();
+		send_call(other, i, "vm.get", name);
+		assert_int_equal(read_answer(other), i);
+		send_call(other, i, "vm.start", name);
+		assert_int_equal(read_answer(other), i);
+		assert_true(vm_now_ms() - from < 1000);
+	}
+	fake.hangs[0] = '\0';
+	for (int i = 0; i < HUNG; i++)
+		read_answer(hung);
+	close(hung);
+	close(other);
 }
 
 static void
@@ -818,6 +961,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(a_machine_is_made_started_stopped_and_deleted),
+		TEST(a_job_is_about_the_machine_it_was_started_for),
+		TEST(a_call_is_about_the_machine_whose_rights_were_looked_at),
+		TEST(starts_that_hang_hold_up_no_other_call),
 		TEST(a_dry_run_tells_and_changes_nothing),
 		TEST(mistakes_are_told_with_the_parameter),
 		TEST(settings_change_now_or_at_the_next_start),

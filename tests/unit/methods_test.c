@@ -44,7 +44,7 @@ check_path(const struct rpc_method *m)
 	if (!m->path || m->path[0] != '/')
 		fail_msg("%s: the path is no path", m->name);
 	open = strchr(m->path, '{');
-	if (open && !has_field(m->params, open + 1, strcspn(open + 1, "}")))
+	if (open && !has_field(m->params, open + 1, strcspn(open + 1, "?}")))
 		fail_msg("%s: %s names no parameter", m->name, m->path);
 	if ((m->flags & METHOD_OPEN) && m->role != ROLE_NONE)
 		fail_msg("%s: open to anybody, and yet with a role", m->name);

@@ -346,6 +346,39 @@ a_pin_is_found_again_and_the_file_is_private(void **state)
 	rmdir(folder);
 }
 
+/* Whoever edits the file may leave its last line without an end. */
+static void
+a_pin_gets_a_line_of_its_own(void **state)
+{
+	static const char *const before[] = { "", "\n", "# mine", "# mine\n", "beta:1 SHA256:x" };
+	char folder[] = "/tmp/fh-pins-XXXXXX", file[64], pin[RPC_FINGERPRINT_SIZE], got[RPC_FINGERPRINT_SIZE],
+	     text[512], wanted[512];
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(file, sizeof(file), "%s/known_hosts", folder);
+	for (int i = 0; i < 32; i++)
+		snprintf(pin + 3 * i, 4, i < 31 ? "%02X:" : "%02X", i);
+	for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+		size_t len = strlen(before[i]);
+		FILE *f = fopen(file, "w");
+
+		fputs(before[i], f);
+		fclose(f);
+		assert_int_equal(rpc_pin_add(file, "alpha", 8443, pin, &e), 0);
+		assert_int_equal(rpc_pin_find(file, "alpha", 8443, got, &e), 0);
+		assert_string_equal(got, pin);
+		snprintf(wanted, sizeof(wanted), "%s%salpha:8443 SHA256:%s\n", before[i],
+		    len && before[i][len - 1] != '\n' ? "\n" : "", pin);
+		f = fopen(file, "r");
+		text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+		fclose(f);
+		assert_string_equal(text, wanted);
+	}
+	unlink(file);
+	rmdir(folder);
+}
+
 static void
 a_new_host_is_not_reached_without_a_place_for_its_pin(void **state)
 {
@@ -392,6 +425,7 @@ main(void)
 		cmocka_unit_test(parameters_that_are_too_large_are_not_sent),
 		cmocka_unit_test(addresses_are_taken_apart),
 		cmocka_unit_test(a_pin_is_found_again_and_the_file_is_private),
+		cmocka_unit_test(a_pin_gets_a_line_of_its_own),
 		cmocka_unit_test(a_new_host_is_not_reached_without_a_place_for_its_pin),
 		cmocka_unit_test(a_host_that_does_not_listen_is_told),
 	};

@@ -325,6 +325,7 @@ every_part_is_needed_once(void **state)
 		{ SECTION_DEVICE, 2, "a device is missing", "uart 1 comes twice" },
 		{ SECTION_DEVICE, 3, "a device is missing", "pm 0 comes twice" },
 		{ SECTION_DEVICE, 4, "a device is missing", "reset 0 comes twice" },
+		{ SECTION_VMBUS, 0, "the bus is missing", "the bus comes twice" },
 		{ SECTION_END, 0, "cut short", NULL },
 	};
 
@@ -351,6 +352,7 @@ every_part_is_needed_once(void **state)
 	}
 	for (int i = 0; i < 5; i++) /* without any device, processors are still missing */
 		remove_section(section(SECTION_DEVICE, 0));
+	remove_section(section(SECTION_VMBUS, 0));
 	remove_section(section(SECTION_PROCESSORS, 0));
 	assert_refused(saved, saved_len, "processors are missing");
 }
@@ -426,7 +428,7 @@ sections_nobody_knows_are_refused(void **state)
 	uint8_t *s = section(SECTION_DEVICE, 0);
 
 	(void)state;
-	for (uint32_t type = 0; type < 100; type += type == 0 ? 6 : 1) {
+	for (uint32_t type = 0; type < 100; type += type == 0 ? 7 : 1) {
 		memcpy(s, &type, 4);
 		assert_refused(saved, saved_len, "damaged (a section of type ");
 	}

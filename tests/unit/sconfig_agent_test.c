@@ -257,7 +257,7 @@ a_machine_is_created_changed_and_deleted(void **state)
 	sees(d, "1.0 GiB");
 	type(d, "d");
 	sees(d, "Type its name");
-	type(d, "web1\r\r");
+	type(d, "web1\r\r\r");
 	sees(d, "It cannot be undone.");
 	type(d, "\t\r");
 	sees(d, "Delete web1: done.");

@@ -45,7 +45,8 @@ has_path(const struct rpc_method *m, const struct field *table, const char *path
 	while (*at) {
 		size_t len = strcspn(at, ".[");
 
-		if (!(f && f->type == FIELD_STRINGS && isdigit((unsigned char)*at)))
+		if (!(f && (f->type == FIELD_STRINGS || f->type == FIELD_LIST) &&
+			isdigit((unsigned char)*at)))
 			f = find_field(f ? f->fields : table, at, len);
 		if (!f)
 			fail_msg("the answer of %s has no %s", m->name, path);
@@ -152,6 +153,35 @@ walk_item(const struct page *page, const struct item *item)
 	}
 }
 
+/* Whether the table that leads to page sends name with each of its rows. */
+static bool
+is_row_param(const struct page *page, const char *name)
+{
+	for (const struct page *const *p = all_pages; *p; p++)
+		for (const struct action *a = (*p)->actions; a && a->key; a++)
+			for (const char *const *m = a->row_params ? a->row_params : (*p)->row_params;
+			     a->page == page && !a->no_row && m && *m; m++)
+				if (strcmp(*m, name) == 0)
+					return true;
+	return false;
+}
+
+/* What names a row is in it, and taken by what is done with it. */
+static void
+walk_row_params(const struct page *page, const struct field *rows)
+{
+	for (const struct action *a = page->actions; page->row_params && a->key; a++) {
+		const char *method = a->method ? a->method : a->page->apply ? a->page->apply : a->page->load;
+
+		assert_non_null(page->subject);
+		for (const char *const *p = a->row_params ? a->row_params : page->row_params;
+		     !a->no_row && *p; p++) {
+			assert_non_null(find_field(rows, *p, strlen(*p)));
+			has_param(find_method(method), *p);
+		}
+	}
+}
+
 static void
 walk_apply(const struct page *page)
 {
@@ -159,14 +189,16 @@ walk_apply(const struct page *page)
 
 	assert_non_null(page->verb);
 	assert_true(m->flags & METHOD_CHANGES);
-	assert_int_equal((m->flags & METHOD_DESTRUCTIVE) != 0, (page->flags & PAGE_DESTRUCTIVE) != 0);
+	assert_int_equal(
+	    (m->flags & METHOD_DESTRUCTIVE) != 0 || (m->destroys && find_item(page, m->destroys)),
+	    (page->flags & PAGE_DESTRUCTIVE) != 0);
 	if (page->subject)
 		has_param(m, page->subject);
 	for (const struct field *f = m->params; f && f->type != FIELD_END; f++) {
 		const struct item *item = find_item(page, f->name);
 
 		if (f->required && !(page->subject && strcmp(page->subject, f->name) == 0) &&
-		    !(item && item->flags & ITEM_REQUIRED))
+		    !(item && item->flags & ITEM_REQUIRED) && !is_row_param(page, f->name))
 			fail_msg("%s does not ask for %s, which %s needs", page->name, f->name, m->name);
 	}
 }
@@ -177,6 +209,7 @@ walk_table(const struct page *page)
 	const struct field *rows = part(find_method(page->load), page->member);
 
 	assert_non_null(find_field(rows, page->row_key, strlen(page->row_key)));
+	walk_row_params(page, rows);
 	for (const struct column *c = page->columns; c->title; c++)
 		if (!find_field(rows, c->member, strlen(c->member)))
 			fail_msg("%s has no %s", page->load, c->member);

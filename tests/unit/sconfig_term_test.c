@@ -365,9 +365,43 @@ a_console_passes_bytes_until_ctrl_bracket(void **state)
 	type(d, "\x03q");
 	sees(d, "<\x03><q>");
 	type(d, "x\x1d");
+	sees(d, "\033[?1049;1047;47l"); /* what a guest has left: screen_test.c */
 	sees(d, "Virtual machines");
 	type(d, "q");
 	log_off(d);
+}
+
+static void
+what_failed_at_the_start_is_told_first(void **state)
+{
+	char path[128];
+	struct desk *d;
+	FILE *f;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/notice", shells);
+	f = fopen(path, "w");
+	fputs("The data partition is missing.\nNothing will be\033[2Jkept.\n", f);
+	fclose(f);
+	d = start("vt100", 24, 80, NULL, NULL);
+	sees(d, "What the start of this host has to tell");
+	sees(d, "Nothing will be?[2Jkept.");
+	settle(d);
+	assert_null(strstr(d->seen, "Enter number"));
+	type(d, "\r");
+	sees(d, "Enter number");
+	log_off(d);
+	d = start("dumb", 24, 80, NULL, NULL);
+	sees(d, "Nothing will be?[2Jkept.");
+	sees(d, "Enter number to select an option: ");
+	type(d, "12\n\n");
+	assert_int_equal(finish(d), 0);
+	f = fopen(path, "w"); /* an empty one is none */
+	fclose(f);
+	d = start("vt100", 24, 80, NULL, NULL);
+	sees(d, "Enter number");
+	log_off(d);
+	unlink(path);
 }
 
 static void
@@ -400,6 +434,7 @@ main(void)
 		cmocka_unit_test(no_key_ends_the_menu),
 		cmocka_unit_test(the_shell_comes_back_to_the_menu),
 		cmocka_unit_test(a_console_passes_bytes_until_ctrl_bracket),
+		cmocka_unit_test(what_failed_at_the_start_is_told_first),
 		cmocka_unit_test(an_absent_agent_is_one_sentence),
 	};
 

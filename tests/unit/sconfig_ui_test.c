@@ -179,6 +179,166 @@ every_page_opens_helps_and_closes(void **state)
 }
 
 static void
+disks_of_a_machine_are_this_screen(void **state)
+{
+	static const char expected[] =
+	    " host1 - Disks: web1                                       root (Administrator)\n"
+	    "\n"
+	    "\n"
+	    "   Place Type       Size    On disk File\n"
+	    " > 0:0   disk     20 GiB    1.5 GiB ./disks/disk0.img\n"
+	    "   0:1   DVD           -          - (no disc)\n"
+	    "\n\n\n\n\n\n\n\n\n\n\n\n\n\n"
+	    "--------------------------------------------------------------------------------\n"
+	    "CPUs 4 | memory free 6.0 GiB | machines 1/2 | https://192.0.2.5:8443\n"
+	    "\n"
+	    "n New  a Attach  d DVD drive  i Insert  e Eject  r Remove  ? help\n";
+	struct desk *d = *state;
+
+	press(d, "16\ri");
+	assert_string_equal(screen(d), expected);
+	ui_key(&d->ui, K_F1);
+	shows(d, "disk.list(\"web1\")");
+	shows(d, "disk.remove(\"web1\", {controller=0, lun=0, confirm=true})");
+	press(d, "\033\033");
+	shows(d, "i Disks");
+}
+
+static void
+a_guest_its_components_and_its_memory_have_pages(void **state)
+{
+	struct desk *d = *state;
+	json_t *sent;
+
+	press(d, "16\rg");
+	shows(d, "alive, its applications are healthy");
+	shows(d, "web1.example");
+	shows(d, "192.0.2.7 fe80::1");
+	press(d, "q");
+	press(d, "v");
+	shows(d, "Heartbeat                enabled    Ok, version 3.0");
+	shows(d, "GuestServiceInterface    disabled   Off");
+	press(d, "je");
+	sent = fake_last(&d->agent, "integration.enable");
+	assert_string_equal(json_string_value(json_object_get(sent, "vm")), "web1");
+	assert_string_equal(json_string_value(json_object_get(sent, "service")), "GuestServiceInterface");
+	shows(d, "GuestServiceInterface    enabled");
+	press(d, "kd");
+	shows(d, "Heartbeat                disabled");
+	press(d, "q");
+	press(d, "m");
+	shows(d, "Has now");
+	shows_not(d, "Minimum");
+	press(d, "\t ");
+	shows(d, "Minimum");
+	press(d, "\t\x15"
+		 "256\t\x15"
+		 "2G\t\r\r");
+	sent = fake_last(&d->agent, "memory.set");
+	assert_true(json_is_true(json_object_get(sent, "dynamic")));
+	assert_int_equal(json_integer_value(json_object_get(sent, "minimum")), 256);
+	assert_int_equal(json_integer_value(json_object_get(sent, "maximum")), 2048);
+	assert_null(json_object_get(sent, "startup"));
+}
+
+static void
+disks_are_made_attached_and_removed(void **state)
+{
+	struct desk *d = *state;
+	json_t *sent;
+
+	press(d, "16\rin");
+	shows(d, "New disk");
+	press(d, "\x15"
+		 "5x\r\r\r\t\t\r");
+	shows(d, "Write a size such as 20G or 500M.");
+	press(d, "\x15"
+		 "5G\r\r\r\t\t\r");
+	shows(d, "Size: 5G");
+	shows(d, "- do something to a disk");
+	press(d, "\r");
+	sent = fake_last(&d->agent, "disk.add");
+	assert_int_equal(json_integer_value(json_object_get(sent, "size")), 5ll << 30);
+	assert_string_equal(json_string_value(json_object_get(sent, "vm")), "web1");
+	assert_string_equal(json_string_value(json_object_get(sent, "format")), "VHDX");
+	shows(d, "Create web1: done.");
+	shows(d, "0:2");
+	press(d, "a\r");
+	press(d, "vml\r y\r\r\r");
+	sent = fake_last(&d->agent, "disk.add");
+	assert_string_equal(json_string_value(json_object_get(sent, "path")), "/data/images/vmlinuz");
+	shows(d, "0:3");
+	press(d, "r"); /* the first one */
+	shows(d, "Remove a disk or drive");
+	press(d, " \r\r");
+	shows(d, "gone for good");
+	press(d, "\t\r");
+	sent = fake_last(&d->agent, "disk.remove");
+	assert_int_equal(json_integer_value(json_object_get(sent, "lun")), 0);
+	assert_true(json_is_true(json_object_get(sent, "deleteFile")));
+	assert_true(json_is_true(json_object_get(json_object_get(sent, "_"), "confirm")));
+	shows_not(d, "disk0.img");
+}
+
+static void
+disks_get_children_and_are_merged(void **state)
+{
+	struct desk *d = *state;
+	json_t *sent;
+
+	press(d, "16\rib");
+	shows(d, "Put a child on a disk");
+	press(d, "child\r\r\r\r");
+	sent = fake_last(&d->agent, "disk.branch");
+	assert_string_equal(json_string_value(json_object_get(sent, "name")), "child");
+	assert_int_equal(json_integer_value(json_object_get(sent, "lun")), 0);
+	shows(d, "./disks/child.vhdx");
+	press(d, "v");
+	shows(d, "Differencing");
+	shows(d, "./disks/disk0.vhdx");
+	shows(d, "by nobody that can be seen");
+	press(d, "\033m");
+	shows(d, "Merge a disk into its parent");
+	press(d, "\r\r\r");
+	shows(d, "does not fit it any more");
+	press(d, "\t\r");
+	sent = fake_last(&d->agent, "disk.merge");
+	assert_int_equal(json_integer_value(json_object_get(sent, "levels")), 1);
+	assert_true(json_is_true(json_object_get(sent, "delete")));
+	assert_true(json_is_true(json_object_get(json_object_get(sent, "_"), "confirm")));
+	shows(d, "Working");
+	press(d, "x");
+	assert_string_equal(
+	    json_string_value(json_object_get(fake_last(&d->agent, "job.cancel"), "job")), "job-1");
+}
+
+static void
+discs_are_inserted_and_ejected(void **state)
+{
+	struct desk *d = *state;
+	json_t *sent;
+
+	press(d, "16\rij"); /* the drive */
+	press(d, "i\r");
+	press(d, "vml\r\r\r\r");
+	sent = fake_last(&d->agent, "dvd.set");
+	assert_string_equal(json_string_value(json_object_get(sent, "path")), "/data/images/vmlinuz");
+	assert_int_equal(json_integer_value(json_object_get(sent, "lun")), 1);
+	assert_string_equal(json_string_value(json_object_get(sent, "vm")), "web1");
+	shows(d, "/data/images/vmlinuz, read only");
+	press(d, "e");
+	shows(d, "Take the disc out of drive 0:1?");
+	press(d, "\r");
+	sent = fake_last(&d->agent, "dvd.set");
+	assert_string_equal(json_string_value(json_object_get(sent, "path")), "");
+	shows(d, "(no disc)");
+	press(d, "d\t\r\r");
+	assert_string_equal(
+	    json_string_value(json_object_get(fake_last(&d->agent, "dvd.add"), "vm")), "web1");
+	shows(d, "0:2");
+}
+
+static void
 every_number_opens_its_page(void **state)
 {
 	struct desk *d = *state;
@@ -382,9 +542,9 @@ a_machine_is_deleted_only_by_its_name(void **state)
 {
 	struct desk *d = *state;
 
-	press(d, "16\rdweb2\r\r");
+	press(d, "16\rdweb2\r\r\r");
 	shows(d, "! This is not its name: web1.");
-	press(d, "\x15web1\r\r");
+	press(d, "\x15web1\r\r\r");
 	shows(d, "It cannot be undone.");
 	press(d, "\r"); /* the button that goes back has the focus */
 	assert_int_equal(json_array_size(d->agent.vms), 2);
@@ -394,6 +554,8 @@ a_machine_is_deleted_only_by_its_name(void **state)
 	assert_true(json_is_true(
 	    json_object_get(json_object_get(fake_last(&d->agent, "vm.delete"), "_"), "confirm")));
 	assert_null(json_object_get(fake_last(&d->agent, "vm.delete"), "again"));
+	assert_null(
+	    json_object_get(fake_last(&d->agent, "vm.delete"), "deleteDisks")); /* not unless chosen */
 }
 
 static void
@@ -564,6 +726,11 @@ main(void)
 		ON_A_DESK(the_main_menu_is_this_screen),
 		ON_A_DESK(status_tells_how_to_reach_this_host),
 		ON_A_DESK(every_page_opens_helps_and_closes),
+		ON_A_DESK(disks_of_a_machine_are_this_screen),
+		ON_A_DESK(a_guest_its_components_and_its_memory_have_pages),
+		ON_A_DESK(disks_are_made_attached_and_removed),
+		ON_A_DESK(disks_get_children_and_are_merged),
+		ON_A_DESK(discs_are_inserted_and_ejected),
 		ON_A_DESK(every_number_opens_its_page),
 		ON_A_DESK(a_name_is_shown_as_it_will_be_then_set_then_read_back),
 		ON_A_DESK(what_is_wrong_is_said_at_its_field),

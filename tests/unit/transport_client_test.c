@@ -364,6 +364,8 @@ a_stream_carries_bytes_both_ways_and_ends_with_either_side(void **state)
 	for (size_t i = 0; i < sizeof(sent); i++)
 		sent[i] = (char)(i * 7 + i / 256);
 	assert_int_equal(open_as(&c, "right", NULL), 0);
+	assert_int_equal(rpc_stream_open(c, "bad", &fd, &s.e), -EREMOTEIO);
+	assert_string_equal(s.e.symbol, "TICKET_INVALID");
 	assert_int_equal(rpc_stream_open(c, "good", &fd, &s.e), 0);
 	rpc_close(c);
 	assert_int_equal(write(fd, "typed\n", 6), 6); /* not a line: bytes */

@@ -14,6 +14,7 @@
 #include "agent/dispatch.h"
 #include "agent/events.h"
 #include "agent/identity.h"
+#include "agent/users.h"
 #include "agent/tickets.h"
 #include "agent/uploads.h"
 #include "tests/unit/fake_vm.h"
@@ -130,6 +131,7 @@ static int
 begin(const char *params)
 {
 	const struct rpc_method *m = dispatch_find("file.upload");
+	struct stream_rights rights;
 	const json_t *result;
 	struct fault f;
 	struct err e = { 0 };
@@ -139,7 +141,7 @@ begin(const char *params)
 		fail_msg("%s: %s", params, message());
 	result = json_object_get(answer, "result");
 	assert_true(method_result_ok(m, result, &e));
-	fd = tickets_take(agent->tickets, text(result, "ticket"), &root, &f);
+	fd = tickets_take(agent->tickets, text(result, "ticket"), &root, &rights, &f);
 	assert_true(fd >= 0);
 	return fd;
 }
@@ -468,6 +470,26 @@ only_administrators_upload_and_delete(void **state)
 }
 
 static void
+who_loses_the_right_meanwhile_uploads_nothing(void **state)
+{
+	int fd;
+
+	(void)state;
+	fake_file("../etc/passwd", "root:x:0:0::/root:/bin/sh\nanna:x:1000:100::/:/bin/false\n");
+	fake_file("../etc/group", "root:x:0:\nadministrators:x:800:anna\n");
+	identity_none(&root, CARRIER_WSS, "::1");
+	assert_true(users_identify(agent->users, "anna", &root));
+	fd = begin("{\"path\":\"images/new\",\"size\":11}");
+	give(fd, "hello ", 6);
+	fake_file("../etc/group", "root:x:0:\nviewers:x:802:anna\n");
+	give(fd, "world", 5); /* before anybody has looked */
+	line(fd);
+	assert_string_equal(symbol(), "FORBIDDEN");
+	assert_string_equal(content("new"), "");
+	nothing_is_left();
+}
+
+static void
 a_dry_run_uploads_nothing(void **state)
 {
 	(void)state;
@@ -564,6 +586,7 @@ main(void)
 		TEST(what_does_not_fit_is_refused_before_it_comes),
 		TEST(a_disk_that_gets_full_leaves_nothing),
 		TEST(names_that_lead_elsewhere_are_refused),
+		TEST(who_loses_the_right_meanwhile_uploads_nothing),
 		TEST(only_administrators_upload_and_delete),
 		TEST(a_dry_run_uploads_nothing),
 		TEST(an_agent_that_ends_breaks_uploads_off_and_sweeps_at_its_start),

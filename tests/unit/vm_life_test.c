@@ -197,6 +197,8 @@ find(const char *name)
 	return vm;
 }
 
+static const struct vm_patience minute = { .timeout_s = 60 };
+
 /* --- tests
  * ----------------------------------------------------------------------------------------------------- */
 
@@ -222,32 +224,83 @@ a_machine_starts_once(void **state)
 	assert_heard("vm.state=Starting vm.state=Running ");
 }
 
+struct starting {
+	struct vm *vm;
+	pthread_t thread;
+	struct fault fault;
+	bool changed;
+	int rc;
+};
+
+static void *
+start_it(void *arg)
+{
+	struct starting *s = arg;
+
+	s->rc = vm_start(ms, s->vm, &s->changed, &s->fault);
+	return NULL;
+}
+
+static void
+one_that_is_never_ready_holds_up_no_other(void **state)
+{
+	struct starting hung[2] = { { .vm = *state }, { .vm = *state } }; /* the second joins the first */
+	uint64_t from;
+
+	snprintf(fake.hangs, sizeof(fake.hangs), "%s", GUID);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&hung[i].thread, NULL, start_it, &hung[i]), 0);
+	assert_heard("vm.state=Starting ");
+	for (int i = 0; i < 5; i++) {
+		char name[8], guid[] = "22222222-2222-3333-4444-555555555550";
+
+		snprintf(name, sizeof(name), "web%d", i + 2);
+		guid[GUID_TEXT - 1] = (char)('0' + i);
+		from = vm_now_ms();
+		start(make(name, guid));
+		assert_true(vm_now_ms() - from < 1000);
+	}
+	assert_state(hung[0].vm, VM_STARTING);
+	fake.hangs[0] = '\0';
+	for (int i = 0; i < 2; i++) {
+		pthread_join(hung[i].thread, NULL);
+		assert_int_equal(hung[i].rc, 0);
+	}
+	assert_true(hung[0].changed != hung[1].changed);
+}
+
 static void
 a_guest_is_asked_to_shut_down(void **state)
 {
 	struct vm *vm = *state;
 
 	start(vm);
-	assert_int_equal(vm_shut_down(ms, vm, 60, NULL, &changed, &fault), 0);
+	assert_int_equal(vm_shut_down(ms, vm, &minute, &changed, &fault), 0);
 	assert_true(changed);
 	assert_state(vm, VM_OFF);
 	assert_string_equal(vm->reason, "turned off by the guest");
 	assert_null(fake_find(GUID)); /* its worker has ended, too */
 	assert_heard("vm.state=Stopping ");
-	assert_int_equal(vm_shut_down(ms, vm, 60, NULL, &changed, &fault), 0);
+	assert_int_equal(vm_shut_down(ms, vm, &minute, &changed, &fault), 0);
 	assert_false(changed);
 	start(vm); /* and again */
 	assert_int_equal(fake.spawned, 2);
 }
 
 static void
-a_guest_that_does_not_obey_is_turned_off(void **state)
+a_guest_that_does_not_obey_goes_on_or_is_turned_off(void **state)
 {
 	struct vm *vm = *state;
 
 	fake.ignore_button = true;
+	struct vm_patience second = { .timeout_s = 1 };
+
 	start(vm);
-	assert_int_equal(vm_shut_down(ms, vm, 1, NULL, &changed, &fault), 0);
+	assert_true(vm_shut_down(ms, vm, &second, &changed, &fault) < 0);
+	assert_int_equal(fault.code, FAULT_VM_STOP_TIMED_OUT);
+	assert_state(vm, VM_RUNNING);
+	second.force = true;
+	assert_int_equal(vm_shut_down(ms, vm, &second, &changed, &fault), 0);
 	assert_state(vm, VM_OFF);
 	assert_non_null(strstr(vm->reason, "did not shut down within 1 s"));
 }
@@ -258,9 +311,11 @@ a_cancelled_stop_lets_it_run(void **state)
 	struct vm *vm = *state;
 
 	fake.ignore_button = true;
+	const struct vm_patience patience = { .timeout_s = 60, .job = (struct job *)vm };
+
 	start(vm);
 	looks_left = 1;
-	assert_true(vm_shut_down(ms, vm, 60, (struct job *)vm, &changed, &fault) < 0);
+	assert_true(vm_shut_down(ms, vm, &patience, &changed, &fault) < 0);
 	assert_int_equal(fault.code, FAULT_CANCELLED);
 	assert_state(vm, VM_RUNNING);
 	assert_int_equal(vm_turn_off(ms, vm, &changed, &fault), 0);
@@ -326,7 +381,7 @@ panics_resets_and_failures_are_told(void **state)
 	assert_string_equal(vm->reason, "processor 0: emulation failed");
 	assert_true(vm_start(ms, vm, &changed, &fault) < 0);
 	assert_int_equal(fault.code, FAULT_VM_WRONG_STATE);
-	assert_int_equal(vm_shut_down(ms, vm, 60, NULL, &changed, &fault), 0); /* no guest to ask */
+	assert_int_equal(vm_shut_down(ms, vm, &minute, &changed, &fault), 0); /* no guest to ask */
 	assert_state(vm, VM_OFF);
 }
 
@@ -357,7 +412,7 @@ a_paused_machine_goes_on(void **state)
 	start(vm);
 	happen(FAKE_PAUSE);
 	assert_state(vm, VM_PAUSED);
-	assert_true(vm_shut_down(ms, vm, 60, NULL, &changed, &fault) < 0);
+	assert_true(vm_shut_down(ms, vm, &minute, &changed, &fault) < 0);
 	assert_int_equal(fault.code, FAULT_VM_WRONG_STATE);
 	start(vm);
 	assert_true(changed);
@@ -528,6 +583,24 @@ boot(void)
 }
 
 static void
+one_that_hangs_does_not_keep_the_host_from_starting_others(void **state)
+{
+	uint64_t from = vm_now_ms();
+
+	(void)state;
+	make("zed", "99999999-2222-3333-4444-555555555555"); /* behind web1 */
+	set_auto_start("web1", AUTO_START_ALWAYS);
+	set_auto_start("zed", AUTO_START_ALWAYS);
+	snprintf(fake.hangs, sizeof(fake.hangs), "%s", GUID);
+	boot();
+	assert_state(find("zed"), VM_RUNNING);
+	assert_true(vm_now_ms() - from < 10000);
+	assert_state(find("web1"), VM_STARTING);
+	fake.hangs[0] = '\0';
+	assert_state(find("web1"), VM_RUNNING); /* its start went on */
+}
+
+static void
 machines_start_with_the_host_and_not_with_the_agent(void **state)
 {
 	(void)state;
@@ -644,8 +717,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(a_machine_starts_once),
+		TEST(one_that_is_never_ready_holds_up_no_other),
 		TEST(a_guest_is_asked_to_shut_down),
-		TEST(a_guest_that_does_not_obey_is_turned_off),
+		TEST(a_guest_that_does_not_obey_goes_on_or_is_turned_off),
 		TEST(a_cancelled_stop_lets_it_run),
 		TEST(a_guest_turns_itself_off),
 		TEST(a_worker_that_dies_is_reported_with_its_last_words),
@@ -660,6 +734,7 @@ main(void)
 		TEST(a_restarted_agent_finds_its_machines_as_they_are),
 		TEST(what_happened_while_no_agent_was_there_is_told),
 		TEST(a_worker_without_its_machine_is_ended),
+		TEST(one_that_hangs_does_not_keep_the_host_from_starting_others),
 		TEST(machines_start_with_the_host_and_not_with_the_agent),
 		TEST(a_host_that_goes_down_does_not_wait_for_ever),
 		TEST(workers_that_hang_hold_nobody_up_when_the_host_goes_down),

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -37,23 +38,22 @@ static const int forbidden[] = { SYS_open, SYS_openat, SYS_openat2, SYS_open_by_
 	SYS_accept, SYS_sendto, SYS_sendmmsg, SYS_clone, SYS_clone3, SYS_fork, SYS_vfork, SYS_execve,
 	SYS_execveat, SYS_ptrace, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_chdir, SYS_fchdir,
 	SYS_move_mount, SYS_open_tree, SYS_fsopen, SYS_fsmount, SYS_fspick, SYS_fsconfig, SYS_mount_setattr,
-	SYS_bpf, SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_io_setup, SYS_io_submit,
-	SYS_perf_event_open, SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise, SYS_pidfd_open,
-	SYS_pidfd_getfd, SYS_pidfd_send_signal, SYS_kexec_load, SYS_kexec_file_load, SYS_init_module,
-	SYS_finit_module, SYS_delete_module, SYS_setns, SYS_unshare, SYS_setuid, SYS_setgid, SYS_setresuid,
-	SYS_setresgid, SYS_setgroups, SYS_capset, SYS_prctl, SYS_arch_prctl, SYS_seccomp, SYS_mprotect,
-	SYS_pkey_mprotect, SYS_memfd_create, SYS_memfd_secret, SYS_userfaultfd, SYS_eventfd2,
-	SYS_timerfd_create, SYS_signalfd4, SYS_epoll_create1, SYS_inotify_init1, SYS_fanotify_init, SYS_pipe,
-	SYS_pipe2, SYS_dup, SYS_dup2, SYS_dup3, SYS_kill, SYS_tkill, SYS_rt_sigaction, SYS_rt_sigqueueinfo,
-	SYS_rt_tgsigqueueinfo, SYS_setrlimit, SYS_prlimit64, SYS_unlink, SYS_unlinkat, SYS_rename,
-	SYS_renameat2, SYS_link, SYS_linkat, SYS_symlink, SYS_symlinkat, SYS_mkdir, SYS_mkdirat, SYS_mknod,
-	SYS_mknodat, SYS_chmod, SYS_fchmod, SYS_fchmodat, SYS_chown, SYS_fchown, SYS_stat, SYS_newfstatat,
-	SYS_readlink, SYS_readlinkat, SYS_access, SYS_getdents64, SYS_truncate, SYS_shmget, SYS_shmat,
-	SYS_msgget, SYS_semget, SYS_mq_open, SYS_add_key, SYS_request_key, SYS_keyctl, SYS_personality,
-	SYS_modify_ldt, SYS_iopl, SYS_ioperm, SYS_quotactl, SYS_swapon, SYS_reboot, SYS_sethostname,
-	SYS_settimeofday, SYS_clock_settime, SYS_adjtimex, SYS_syslog, SYS_acct, SYS_remap_file_pages,
-	SYS_splice, SYS_tee, SYS_vmsplice, SYS_sched_setaffinity, SYS_setpriority, SYS_kcmp,
-	SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_getrandom, SYS_uname };
+	SYS_bpf, SYS_io_uring_setup, SYS_io_setup, SYS_io_submit, SYS_perf_event_open, SYS_process_vm_readv,
+	SYS_process_vm_writev, SYS_process_madvise, SYS_pidfd_open, SYS_pidfd_getfd, SYS_pidfd_send_signal,
+	SYS_kexec_load, SYS_kexec_file_load, SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_setns,
+	SYS_unshare, SYS_setuid, SYS_setgid, SYS_setresuid, SYS_setresgid, SYS_setgroups, SYS_capset,
+	SYS_prctl, SYS_arch_prctl, SYS_seccomp, SYS_mprotect, SYS_pkey_mprotect, SYS_memfd_create,
+	SYS_memfd_secret, SYS_userfaultfd, SYS_timerfd_create, SYS_signalfd4, SYS_epoll_create1,
+	SYS_inotify_init1, SYS_fanotify_init, SYS_pipe, SYS_pipe2, SYS_dup, SYS_dup2, SYS_dup3, SYS_kill,
+	SYS_tkill, SYS_rt_sigaction, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_setrlimit, SYS_prlimit64,
+	SYS_unlink, SYS_unlinkat, SYS_rename, SYS_renameat2, SYS_link, SYS_linkat, SYS_symlink, SYS_symlinkat,
+	SYS_mkdir, SYS_mkdirat, SYS_mknod, SYS_mknodat, SYS_chmod, SYS_fchmod, SYS_fchmodat, SYS_chown,
+	SYS_fchown, SYS_stat, SYS_newfstatat, SYS_readlink, SYS_readlinkat, SYS_access, SYS_getdents64,
+	SYS_truncate, SYS_shmget, SYS_shmat, SYS_msgget, SYS_semget, SYS_mq_open, SYS_add_key,
+	SYS_request_key, SYS_keyctl, SYS_personality, SYS_modify_ldt, SYS_iopl, SYS_ioperm, SYS_quotactl,
+	SYS_swapon, SYS_reboot, SYS_sethostname, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex,
+	SYS_syslog, SYS_acct, SYS_remap_file_pages, SYS_splice, SYS_tee, SYS_vmsplice, SYS_sched_setaffinity,
+	SYS_setpriority, SYS_kcmp, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_uname };
 enum { FORBIDDEN = sizeof(forbidden) / sizeof(forbidden[0]) };
 
 static void
@@ -83,7 +83,8 @@ calls_with_many_faces_are_allowed_by_argument_only(void **state)
 	static const struct {
 		int nr;
 		unsigned arg;
-	} faces[] = { { SYS_ioctl, 1 }, { SYS_mmap, 2 }, { SYS_fcntl, 1 }, { SYS_tgkill, 2 } };
+	} faces[] = { { SYS_ioctl, 1 }, { SYS_mmap, 2 }, { SYS_fcntl, 1 }, { SYS_tgkill, 2 },
+		{ SYS_io_uring_register, 1 } };
 
 	(void)state;
 	for (size_t i = 0; i < allowed_calls_n; i++)
@@ -95,6 +96,36 @@ calls_with_many_faces_are_allowed_by_argument_only(void **state)
 	assert_int_equal(find(SYS_mmap, THREAD_CONTROL)->mask, PROT_EXEC);
 	assert_int_equal(find(SYS_mmap, THREAD_CONTROL)->value, 0);
 	assert_int_equal(find(SYS_tgkill, THREAD_CONTROL)->value, SIGUSR1);
+}
+
+/* Rings are made before the walls close; only their own threads use them. */
+static void
+rings_are_for_io_threads_alone(void **state)
+{
+	static const int ring[] = { SYS_io_uring_enter, SYS_io_uring_register };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		assert_null(find(ring[i], THREAD_CONTROL | THREAD_PROCESSOR));
+		assert_non_null(find(ring[i], THREAD_IO));
+	}
+	assert_int_equal(find(SYS_io_uring_register, THREAD_IO)->value, IORING_REGISTER_FILES_UPDATE);
+	assert_null(find(SYS_sched_yield, THREAD_CONTROL | THREAD_PROCESSOR));
+}
+
+/* I/O threads write to files through their ring, which knows only those it was given; processors not at all.
+ */
+static void
+images_are_changed_by_the_control_thread_alone(void **state)
+{
+	static const int calls[] = { SYS_pread64, SYS_pwrite64, SYS_fdatasync, SYS_ftruncate, SYS_fallocate,
+		SYS_getrandom };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		assert_non_null(find(calls[i], THREAD_CONTROL));
+		assert_null(find(calls[i], THREAD_PROCESSOR | THREAD_IO));
+	}
 }
 
 static void
@@ -117,7 +148,7 @@ every_row_has_a_reason_and_stands_once(void **state)
 		const struct allowed_call *a = &allowed_calls[i];
 
 		assert_true(a->why && a->why[0]);
-		assert_in_range(a->kinds, 1, THREAD_CONTROL | THREAD_PROCESSOR);
+		assert_in_range(a->kinds, 1, THREAD_CONTROL | THREAD_PROCESSOR | THREAD_IO);
 		for (size_t k = 0; k < i; k++)
 			assert_false(a->nr == allowed_calls[k].nr && a->arg == allowed_calls[k].arg &&
 				     a->mask == allowed_calls[k].mask && a->value == allowed_calls[k].value);
@@ -214,7 +245,7 @@ tell_by_dying(void)
 }
 
 static void
-a_processor_can_do_nothing_forbidden(void **state)
+processors_and_io_threads_can_do_nothing_forbidden(void **state)
 {
 	(void)state;
 	if (!seccomp_works()) {
@@ -222,6 +253,7 @@ a_processor_can_do_nothing_forbidden(void **state)
 		skip();
 	}
 	assert_int_equal(behind(walls_close_processor, tell_by_dying), -SIGILL);
+	assert_int_equal(behind(walls_close_io, tell_by_dying), -SIGILL);
 }
 
 /* What a control thread does all day. */
@@ -338,11 +370,13 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_call_can_open_or_create_or_reach_out),
 		cmocka_unit_test(calls_with_many_faces_are_allowed_by_argument_only),
+		cmocka_unit_test(rings_are_for_io_threads_alone),
+		cmocka_unit_test(images_are_changed_by_the_control_thread_alone),
 		cmocka_unit_test(nothing_makes_a_vm_or_a_processor),
 		cmocka_unit_test(every_row_has_a_reason_and_stands_once),
 		cmocka_unit_test(processors_need_very_few_calls),
 		cmocka_unit_test(control_can_do_nothing_forbidden),
-		cmocka_unit_test(a_processor_can_do_nothing_forbidden),
+		cmocka_unit_test(processors_and_io_threads_can_do_nothing_forbidden),
 		cmocka_unit_test(control_can_still_work),
 		cmocka_unit_test(walls_need_no_new_privs_or_root),
 		cmocka_unit_test(inside_nothing_of_root_is_left),

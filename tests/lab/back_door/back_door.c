@@ -212,6 +212,7 @@ __wrap_control_new(
 
 LEAVE_OUT("seccomp", walls_close_control, (struct err * e), (e))
 LEAVE_OUT("seccomp", walls_close_processor, (struct err * e), (e))
+LEAVE_OUT("seccomp", walls_close_io, (struct err * e), (e))
 LEAVE_OUT("files", chroot, (const char *path), (path))
 LEAVE_OUT("files", fchdir, (int fd), (fd))
 LEAVE_OUT("files", umount2, (const char *path, int flags), (path, flags))

@@ -11,5 +11,15 @@ int tool_busy(char **args);
 int tool_nested(char **args);
 int tool_button(char **args);
 int tool_cpuid(char **args);
+int tool_io(char **args);
+int tool_iocheck(char **args);
+int tool_watch(char **args);
+int tool_eject(char **args);
+int tool_variable(char **args);
+int tool_kexec(char **args);
+int tool_sock_serve(char **args);
+int tool_sock_call(char **args);
+int tool_udp_send(char **args);
+int tool_udp_receive(char **args);
 
 #endif

@@ -1,27 +1,23 @@
 /*
  * tests/lab/hostile/kernel.c - a guest that does all it can to end its worker: ports, memory that is not
- * there, MSRs, hypercalls, the SynIC, string instructions, from a seeded generator, on two processors.
+ * there, MSRs, hypercalls, the SynIC, string instructions, and VMBus with every device on it (vmbus.c), from
+ * a seeded generator, on two processors.
  *
- * On COM1 it says HK-READY, reads a line "SEED OPERATIONS", then says "HK n" now and again and at last
- * "HK-DONE", with operations, faults and interrupts of each processor, and switches itself off. Seed 0:
- * reports panics instead. What ends a machine (reset, triple fault, INIT, ...) it does seldom: whoever looks
- * on starts it anew with another seed. A stray write can hit the kernel itself; that, too, looks like a reset
- * or a hang.
+ * On COM1 it says HK-READY, reads a line "SEED OPERATIONS", then says "HK n" now and again, with "HK-BUS"
+ * (vmbus.h), and at last "HK-DONE", with operations, faults and interrupts of each processor, and switches
+ * itself off. Seed 0: reports panics instead. What ends a machine (reset, triple fault, INIT, ...) it does
+ * seldom: whoever looks on starts it anew with another seed. A stray write can hit the kernel itself; that,
+ * too, looks like a reset or a hang.
  */
-#include <stdbool.h>
-#include <stdint.h>
+#include "tests/lab/hostile/kernel.h"
+
+#include "tests/lab/hostile/vmbus.h"
 
 enum { COM1 = 0x3f8, STACK = 16384, SAY_EVERY = 500 };
-#define SCRATCH     0x01000000u /* to SCRATCH_END: RAM that nothing of ours is in */
-#define SCRATCH_END 0x03000000u
 
 #ifdef __x86_64__
-#define WORD_MOV      "movq"
-#define CLOBBERED     "memory", "r8", "r9", "r10", "r11" /* by hypercalls */
 #define STACK_POINTER "rsp"
 #else
-#define WORD_MOV      "movl"
-#define CLOBBERED     "memory"
 #define STACK_POINTER "esp"
 #endif
 
@@ -32,14 +28,6 @@ void kernel_fatal(unsigned long vector, unsigned long at);
 static volatile unsigned done, second_up;
 static volatile uint32_t operations[2];
 
-struct cpu { /* at the bottom of its stack */
-	unsigned long recover;
-	unsigned long faults, interrupts;
-	uint32_t random[4];
-	unsigned number;
-	bool amd;
-};
-
 static struct cpu *
 cpu_self(void)
 {
@@ -49,16 +37,9 @@ cpu_self(void)
 	return (struct cpu *)(sp & ~(unsigned long)(STACK - 1));
 }
 
-/* Instructions that may fault: then whatever they were to give is undefined. */
-#define GUARDED(c, op, out, ...)                                                      \
-	__asm__ volatile(WORD_MOV " $1f, %[at]\n\t" op "\n1:\t" WORD_MOV " $0, %[at]" \
-			 : [at] "+m"((c)->recover)out:__VA_ARGS__                     \
-			 : CLOBBERED)
-#define OUT(...) , __VA_ARGS__
-
 /* --- random numbers ------------------------------------------------------------------------------------ */
 
-static uint32_t
+uint32_t
 rnd(struct cpu *c) /* xoshiro128++ */
 {
 	uint32_t *s = c->random, sum = s[0] + s[3], r = (sum << 7 | sum >> 25) + s[0], t = s[1] << 9;
@@ -72,7 +53,7 @@ rnd(struct cpu *c) /* xoshiro128++ */
 	return r;
 }
 
-static uint32_t
+uint32_t
 below(struct cpu *c, uint32_t n)
 {
 	return (uint32_t)((uint64_t)rnd(c) * n >> 32);
@@ -88,7 +69,7 @@ seed(struct cpu *c, uint32_t s)
 }
 
 /* Numbers that are interesting, or not. */
-static uint64_t
+uint64_t
 value(struct cpu *c)
 {
 	uint64_t v = (uint64_t)rnd(c) << 32 | rnd(c);
@@ -176,14 +157,14 @@ console_sane(void)
 		outb((uint16_t)(COM1 + set[i][0]), set[i][1]);
 }
 
-static void
+void
 say(const char *s)
 {
 	for (; *s; s++)
 		outb(COM1, (uint8_t)*s);
 }
 
-static void
+void
 say_number(unsigned long v)
 {
 	char text[24], *at = text + sizeof(text) - 1;
@@ -386,7 +367,7 @@ deadly(uint32_t m)
 	return m == 0xc0000080 || m == 0x830 || m == 0x82d || m == 0x40000071 || m == 0x1b;
 }
 
-static void
+void
 write_msr(struct cpu *c, uint32_t m, uint64_t v)
 {
 	GUARDED(c, "wrmsr", , "a"((uint32_t)v), "d"((uint32_t)(v >> 32)), "c"(m));
@@ -420,13 +401,37 @@ set_up_synic(struct cpu *c)
 	write_msr(c, 0x400000b0, 1 | (rnd(c) & 0xff00f));
 }
 
+void
+hypercall(struct cpu *c, uint64_t input, uint64_t in, uint64_t out)
+{
+	unsigned long result = 0;
+
+#ifdef __x86_64__
+	if (c->amd)
+		GUARDED(
+		    c, "mov %[o], %%r8\n\tvmmcall", OUT("+c"(input), "+d"(in), "+a"(result)), [o] "r"(out));
+	else
+		GUARDED(
+		    c, "mov %[o], %%r8\n\tvmcall", OUT("+c"(input), "+d"(in), "+a"(result)), [o] "r"(out));
+#else
+	uint32_t d = (uint32_t)(input >> 32), cx = (uint32_t)in;
+
+	result = (uint32_t)input;
+	if (c->amd)
+		GUARDED(c, "vmmcall", OUT("+a"(result), "+d"(d), "+c"(cx)), "b"((uint32_t)(in >> 32)),
+		    "S"((uint32_t)out), "D"((uint32_t)(out >> 32)));
+	else
+		GUARDED(c, "vmcall", OUT("+a"(result), "+d"(d), "+c"(cx)), "b"((uint32_t)(in >> 32)),
+		    "S"((uint32_t)out), "D"((uint32_t)(out >> 32)));
+#endif
+}
+
 static void
 try_hypercall(struct cpu *c)
 {
 	static const uint16_t codes[] = { 0x02, 0x03, 0x08, 0x0b, 0x13, 0x14, 0x15, 0x40, 0x41, 0x5c, 0x5d,
 		0x69, 0x6a, 0x6b, 0x7c, 0xaf, 0xb0 };
 	uint64_t input = codes[below(c, sizeof(codes) / sizeof(codes[0]))], in, out;
-	unsigned long result = 0;
 
 	if (below(c, 8) == 0)
 		input = value(c);
@@ -437,26 +442,16 @@ try_hypercall(struct cpu *c)
 	out = below(c, 3) ? address(c) & ~7ull : value(c);
 	for (unsigned i = 0; below(c, 2) && i < 64 && in >= SCRATCH && in < SCRATCH_END; i++)
 		((volatile uint32_t *)(unsigned long)in)[i] = (uint32_t)value(c);
-#ifdef __x86_64__
-	if (c->amd)
-		GUARDED(
-		    c, "mov %[o], %%r8\n\tvmmcall", OUT("+c"(input), "+d"(in), "+a"(result)), [o] "r"(out));
-	else
-		GUARDED(
-		    c, "mov %[o], %%r8\n\tvmcall", OUT("+c"(input), "+d"(in), "+a"(result)), [o] "r"(out));
-#else
-	{
-		uint32_t d = (uint32_t)(input >> 32), cx = (uint32_t)in;
+	hypercall(c, input, in, out);
+}
 
-		result = (uint32_t)input;
-		if (c->amd)
-			GUARDED(c, "vmmcall", OUT("+a"(result), "+d"(d), "+c"(cx)), "b"((uint32_t)(in >> 32)),
-			    "S"((uint32_t)out), "D"((uint32_t)(out >> 32)));
-		else
-			GUARDED(c, "vmcall", OUT("+a"(result), "+d"(d), "+c"(cx)), "b"((uint32_t)(in >> 32)),
-			    "S"((uint32_t)out), "D"((uint32_t)(out >> 32)));
-	}
-#endif
+static void
+try_bus(struct cpu *c)
+{
+	if (c->number == 0)
+		bus_step(c);
+	else
+		bus_scribble(c);
 }
 
 static void
@@ -539,7 +534,8 @@ static void
 operation(struct cpu *c)
 {
 	static void (*const tries[])(struct cpu *) = { try_port, try_port, try_port, try_string, try_hole,
-		try_hole, try_msr, try_msr, try_hypercall, try_hypercall, try_instruction };
+		try_hole, try_msr, try_msr, try_hypercall, try_hypercall, try_instruction, try_bus, try_bus,
+		try_bus, try_bus, try_bus, try_bus, try_bus, try_bus, try_bus, try_bus, try_bus };
 
 	if (below(c, 200) == 0)
 		set_up_synic(c);
@@ -600,6 +596,7 @@ static void
 power_off(void)
 {
 	console_sane();
+	bus_report();
 	say("\nHK-DONE");
 	for (unsigned i = 0; i < 2; i++) {
 		const struct cpu *c = (const struct cpu *)(const void *)(stacks + i * STACK);
@@ -681,6 +678,7 @@ kernel_main(unsigned number)
 			say("\nHK");
 			say_number(operations[0] + operations[1]);
 			say("\n");
+			bus_report();
 		}
 	} while (operations[0] + operations[1] < wanted);
 	done = 1;
