@@ -176,8 +176,7 @@ merge(struct vhd_work *w, const struct image_chain *c, size_t into)
 	disk_tool_begin(&t, w->c->agent, "merge");
 	disk_tool_add(&t, "-f%s", image_format_word(w->format));
 	disk_tool_add(&t, "--levels=%zu", into);
-	disk_tool_add(
-	    &t, "--force"); /* check_merge() looked for others; the tool, in its walls, sees no folder */
+	disk_tool_add(&t, "--force"); /* check_merge() has looked for others: in walls, no folder is seen */
 	for (size_t i = 0; i <= into; i++) {
 		image_whole_path(&w->at, c->path[i], whole);
 		disk_tool_write(&t, whole);

@@ -184,8 +184,9 @@ struct net_queue {
 	bool tap_watched, tap_ready;
 	atomic_int tap_told; /* log_once */
 	unsigned reads, writes;
-	unsigned depth; /* of the next round of reads */
-	unsigned got;   /* of this one */
+	unsigned got;      /* frames, by the last round of reads */
+	unsigned got_all;  /* since it was found empty */
+	unsigned expected; /* as many as the time before */
 	bool starved;
 
 	struct net_rss rss; /* as the control thread has given it */
@@ -262,18 +263,19 @@ struct net {
 	struct net_queue *queue; /* NET_QUEUES of them */
 
 	/* Any thread reads them; the primary writes them, but for those marked. */
-	atomic_uint version;   /* enum nvsp_version; 0 */
-	atomic_bool ready;     /* RNDIS is initialized */
-	atomic_uint filter;    /* of packets for the guest */
-	atomic_uint frame_max; /* without GSO */
-	atomic_bool vlan;      /* tags go beside the frame */
-	atomic_bool coalesce;  /* the guest takes frames of 64 KiB */
-	atomic_bool checked;   /* it wants to be told of checksums */
-	atomic_bool tap_dirty; /* settings of the tap have to follow */
-	atomic_bool rss_dirty; /* the queues' copies of rss have to */
-	_Atomic uint64_t mac;  /* little-endian bytes */
-	_Atomic uint64_t bins; /* of multicast addresses */
-	atomic_bool link;      /* control thread */
+	atomic_uint version;    /* enum nvsp_version; 0 */
+	atomic_bool ready;      /* RNDIS is initialized */
+	atomic_uint filter;     /* of packets for the guest */
+	atomic_uint frame_max;  /* without GSO */
+	atomic_bool vlan;       /* tags go beside the frame */
+	atomic_bool coalesce;   /* the guest takes frames of 64 KiB */
+	atomic_bool checked;    /* it wants to be told of checksums above IP */
+	atomic_bool checked_ip; /* and of those of IPv4's own header */
+	atomic_bool tap_dirty;  /* settings of the tap have to follow */
+	atomic_bool rss_dirty;  /* the queues' copies of rss have to */
+	_Atomic uint64_t mac;   /* little-endian bytes */
+	_Atomic uint64_t bins;  /* of multicast addresses */
+	atomic_bool link;       /* control thread */
 	atomic_bool paused, restoring;
 	atomic_bool wants_idle; /* control thread: it waits for operations to end */
 

@@ -128,7 +128,9 @@ look_at_checksum(struct receive *r, const uint8_t *head, uint32_t have, uint32_t
 		*is = name_checksums(head, have);
 	}
 	if (!atomic_load_explicit(&r->q->n->checked, memory_order_relaxed))
-		*is = 0;
+		*is &= CHECKED_IP;
+	if (!atomic_load_explicit(&r->q->n->checked_ip, memory_order_relaxed))
+		*is &= ~(uint32_t)CHECKED_IP;
 	return true;
 }
 
@@ -336,6 +338,9 @@ is_frame(struct receive *r, int res)
 
 	if (res == -EAGAIN) {
 		q->tap_ready = false;
+		if (q->got_all)
+			q->expected = q->got_all;
+		q->got_all = 0;
 		return false;
 	}
 	if (res < 0) {
@@ -344,6 +349,7 @@ is_frame(struct receive *r, int res)
 		    q->index, strerror(-res));
 	} else {
 		q->got++;
+		q->got_all++;
 		dirty(r, RECEIVE_AT + r->room);
 	}
 	if (res < VNET + ETHERNET || (uint32_t)res > VNET + r->room) {
@@ -425,8 +431,20 @@ may_read(const struct net_queue *q)
 	       atomic_load_explicit(&q->n->link, memory_order_relaxed);
 }
 
-/* Once a round: as many reads as brought something the last time, and a few. All of them are answered in the
- * system call that takes them; the first that finds nothing ends it until the tap has something again. */
+/* A guest that asks and waits for the answer gets one frame at a time: every further read would be for
+ * nothing. Else as many as brought something the last time, and a few. */
+static unsigned
+reads_to_begin(const struct net_queue *q)
+{
+	unsigned depth = q->got * 2 > FEW_READS ? q->got * 2 : FEW_READS;
+
+	if (q->expected <= 1 && q->got_all <= 1)
+		return 1;
+	return depth < READS ? depth : READS;
+}
+
+/* Once a round. All reads are answered in the system call that takes them; the first that finds nothing ends
+ * it until the tap has something again. */
 void
 receive_pump(struct net_queue *q)
 {
@@ -434,8 +452,7 @@ receive_pump(struct net_queue *q)
 
 	if (!may_read(q))
 		return;
-	depth = q->got * 2 > FEW_READS ? q->got * 2 : FEW_READS;
-	depth = depth < READS ? depth : READS;
+	depth = reads_to_begin(q);
 	q->got = 0;
 	for (unsigned i = 0; i < depth && read_one(q); i++)
 		;

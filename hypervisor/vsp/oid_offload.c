@@ -34,6 +34,7 @@ enum {
 	/* NDIS_OFFLOAD_PARAMETERS */
 	PARAMETERS_LEAST = 16,
 	AT_SUMS = 4,
+	SUM_IPV4 = 0, /* its header's */
 	SUMS = 5,
 	SUM_OFF = 1,
 	SUM_SEND_ONLY = 2,
@@ -114,16 +115,23 @@ offload_config(struct net *n, const uint8_t *in, uint32_t in_len, uint8_t *out)
 	return put_offloads(n, in, in_len, out, atomic_load(&n->checked), atomic_load(&n->coalesce));
 }
 
-/* Of all kinds or of none: a frame without checksum does not say beforehand which it is. */
+static bool
+is_told(const struct net *n, size_t sum)
+{
+	return n->checksum_state[sum] != SUM_OFF && n->checksum_state[sum] != SUM_SEND_ONLY;
+}
+
+/* Above IP of all kinds or of none: a frame without checksum does not say beforehand which it is. IPv4's own
+ * header is apart: every frame has that sum, and Linux wants to hear nothing of it. */
 void
 offload_apply(struct net *n)
 {
 	bool checked = true;
 
-	for (size_t i = 0; i < SUMS; i++)
-		if (n->checksum_state[i] == SUM_OFF || n->checksum_state[i] == SUM_SEND_ONLY)
-			checked = false;
+	for (size_t i = SUM_IPV4 + 1; i < SUMS; i++)
+		checked = checked && is_told(n, i);
 	atomic_store(&n->checked, checked);
+	atomic_store(&n->checked_ip, is_told(n, SUM_IPV4));
 	if (!atomic_exchange(&n->tap_dirty, true))
 		net_ask(n);
 }

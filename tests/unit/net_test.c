@@ -390,6 +390,39 @@ a_checksum_left_to_us_is_made_and_told(void **state)
 	assert_int_equal(fake_net_recv(&x, 0, &(struct packet_head){ 0 }), 0);
 }
 
+/* As Linux asks: of the header's own sum it wants to hear nothing, of all others everything. */
+static void
+what_is_told_of_checksums_is_what_was_asked_for(void **state)
+{
+	enum { OFF = 1, SEND = 2, RECEIVE = 3, BOTH = 4, HEADER = 1 << 5, ABOVE = 1 << 3 };
+	static const struct {
+		uint8_t sum[5];
+		uint32_t told;
+	} asked[] = {
+		{ { OFF, BOTH, BOTH, BOTH, BOTH }, ABOVE },
+		{ { RECEIVE, RECEIVE, RECEIVE, RECEIVE, RECEIVE }, ABOVE | HEADER },
+		{ { 0, BOTH, SEND, BOTH, BOTH }, HEADER },
+		{ { SEND, 0, BOTH, 0, 0 }, ABOVE },
+		{ { OFF, OFF, OFF, OFF, OFF }, 0 },
+		{ { BOTH, BOTH, BOTH, BOTH, OFF }, HEADER },
+	};
+	uint8_t params[28] = { 0x80, 3, 28 };
+	struct {
+		uint8_t flags, gso;
+		uint16_t hdr, size, start, off, bufs;
+	} v = { 2, 0, 0, 0, 0, 0, 0 };
+
+	(void)state;
+	up(0x60001, MTU);
+	make_tcp4(true, 600);
+	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		memcpy(params + 4, asked[i].sum, sizeof(asked[i].sum));
+		assert_int_equal(fake_set(&x, 0xfc01020c, params, sizeof(params)), 0);
+		assert_true(fake_net_inject(&x, 0, &v, frame, 600));
+		assert_int_equal(checksum_record(receive_one(0)), asked[i].told);
+	}
+}
+
 static void
 long_frames_are_taken_only_by_a_guest_that_asks_for_them(void **state)
 {
@@ -1072,6 +1105,7 @@ main(void)
 		unit(large_sends_of_ipv6_too),
 		unit(large_sends_that_lie_are_not_sent),
 		unit(a_checksum_left_to_us_is_made_and_told),
+		unit(what_is_told_of_checksums_is_what_was_asked_for),
 		unit(long_frames_are_taken_only_by_a_guest_that_asks_for_them),
 		unit(tags_go_beside_the_frame_both_ways),
 		unit(capabilities_have_the_size_of_the_drivers_version),
