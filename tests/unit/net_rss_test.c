@@ -182,7 +182,7 @@ a_table_leads_to_channels_that_there_are(void **state)
 		for (unsigned i = 0; i < RSS_TABLE; i++)
 			rss.table[i] = (uint8_t)(i * 7);
 		for (uint32_t hash = 0; hash < 1000; hash += 3) {
-			unsigned want = size ? (uint8_t)(hash % size * 7) : 2;
+			unsigned want = size ? (uint8_t)(hash % size * 7) : 2u;
 
 			assert_int_equal(rss_channel(&rss, hash, 4, 2), want < 4 ? want : 2);
 			assert_int_equal(rss_channel(&rss, hash, 256, 2), want);
