@@ -103,6 +103,9 @@ int vmbus_offer_device(struct vmbus *b, struct vmbus_device *d, struct err *e);
 /* Takes it back (RESCIND): its channels are closed; `gone` (may be NULL) is called when the device has let go
  * of all of them, and may free d. The guest may take its time to forget it: that holds nobody up. */
 void vmbus_revoke_device(struct vmbus_device *d, void (*gone)(struct vmbus_device *d));
+/* Takes it from the bus at once, without a word to it or to the guest: for one that is freed before the bus
+ * is, when neither the machine nor the device's I/O thread runs any more. */
+void vmbus_forget_device(struct vmbus_device *d);
 /* Offers `count` sub-channels more, as the guest has asked for through the device's own protocol. At most
  * processors - 1 in all: -EINVAL. */
 int vmbus_offer_subchannels(struct vmbus_device *d, unsigned count, struct err *e);

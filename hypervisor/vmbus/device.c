@@ -268,6 +268,15 @@ remove_node(struct vmbus *b, struct vmbus_node **place)
 		gone(d);
 }
 
+void
+vmbus_forget_device(struct vmbus_device *d)
+{
+	if (d->node == NULL)
+		return;
+	d->node->gone = NULL;
+	remove_node(d->bus, node_place(d->bus, &d->offer));
+}
+
 bool
 device_settle(struct vmbus *b)
 {

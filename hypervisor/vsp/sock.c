@@ -490,6 +490,7 @@ sockets_free(struct sockets *s)
 		return;
 	for (struct sock_stream *st = s->streams, *next; st; st = next) {
 		next = st->next;
+		vmbus_forget_device(&st->dev);
 		close(st->fd);
 		free(st);
 	}

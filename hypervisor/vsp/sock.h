@@ -54,7 +54,7 @@ struct sockets;
 /* The bus asks this from now on. loop: started or not. */
 int sockets_new(struct sockets **out, struct vmbus *bus, struct io_loop *loop,
     const struct sock_events *events, struct err *e);
-/* After vmbus_free, or when the bus has let go of all streams; the loop does not run any more. */
+/* The loop does not run any more. Streams that are still there leave the bus without a word. */
 void sockets_free(struct sockets *s);
 
 /* -EEXIST, -ENOSPC; -ENOENT. */
