@@ -106,7 +106,7 @@ put_offloads(const struct net *n, const uint8_t *in, uint32_t in_len, uint8_t *o
 uint32_t
 offload_capabilities(struct net *n, const uint8_t *in, uint32_t in_len, uint8_t *out)
 {
-	return put_offloads(n, in, in_len, out, true, true);
+	return put_offloads(n, in, in_len, out, true, false);
 }
 
 uint32_t
