@@ -2,8 +2,9 @@
 # tests/fuzz/run.sh BUILD [NAME] [SECONDS] - runs the fuzz targets of targets.txt, two at a time ($J), and
 # tells for each what came of it. `make fuzz` builds them and calls this. Exits 1 if one failed.
 #
-# A target's scratch corpus begins as a copy of its kept one; with SECONDS, for a long search, it is
-# kept from run to run. What breaks a target is saved in BUILD/crash/NAME/.
+# A target's scratch corpus begins as a copy of its kept one. With SECONDS, for a long search, it is kept from
+# run to run and every search is another one; without, every run is the same. What breaks a target is saved
+# in BUILD/crash/NAME/.
 set -u
 here=$(dirname "$0")
 table=$here/targets.txt
@@ -51,7 +52,7 @@ run_one() # NAME RUNS LENGTH: leaves a log and a line of results
 	mkdir -p "$corpus" "$crash" "$build/log" "$build/result"
 	cp "$here/corpus/$1"/* "$corpus"
 	set -- "$1" -max_len="$3" -timeout=10 -rss_limit_mb=512 -print_final_stats=1
-	if [ -n "$seconds" ]; then set -- "$@" -max_total_time="$seconds"; else set -- "$@" -runs="$runs"; fi
+	if [ -n "$seconds" ]; then set -- "$@" -max_total_time="$seconds"; else set -- "$@" -runs="$runs" -seed=1; fi
 	[ ! -f "$here/$1.dict" ] || set -- "$@" -dict="$here/$1.dict"
 	name=$1
 	shift
