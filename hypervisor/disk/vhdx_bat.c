@@ -404,32 +404,43 @@ vhdx_entry(struct vhdx *v, uint64_t index, uint64_t **e)
 	return rc;
 }
 
-/* Pages in a hole of the file are zeros: they need no reading, and take no memory. How many from this one on.
- */
-static uint64_t
-skip_hole(struct vhdx *v, uint64_t page)
+/* Pages in a hole of the file are zeros: they need no reading, and take no memory. *n: pages from this one on
+ * that are alike, at least one. */
+static bool
+is_hole(struct vhdx *v, uint64_t page, uint64_t *n)
 {
-	struct vhdx_table *t = &v->table[TABLE_BAT];
-	uint64_t n, bytes = (t->count - page) * VHDX_PAGE;
+	uint64_t bytes = (v->table[TABLE_BAT].count - page) * VHDX_PAGE;
+	bool hole = file_is_hole(v->file, home_of(v, TABLE_BAT, page), bytes, &bytes);
 
-	if (v->n_patches || t->state[page] & PAGE_HERE ||
-	    !file_is_hole(v->file, home_of(v, TABLE_BAT, page), bytes, &bytes))
-		return 0;
-	for (n = 0; n < bytes / VHDX_PAGE && !(t->state[page + n] & PAGE_HERE); n++)
-		t->state[page + n] |= PAGE_HERE;
-	return n;
+	hole = hole && bytes >= VHDX_PAGE;
+	*n = bytes < VHDX_PAGE ? 1 : bytes / VHDX_PAGE;
+	return hole;
+}
+
+static int
+read_pages(struct vhdx *v, uint64_t page, uint64_t n)
+{
+	uint8_t *p;
+	int rc = 0;
+
+	for (uint64_t end = page + n; rc == 0 && page < end; page++)
+		rc = vhdx_page(v, TABLE_BAT, page, &p);
+	return rc;
 }
 
 int
 vhdx_read_bat(struct vhdx *v)
 {
-	uint8_t *p;
+	struct vhdx_table *t = &v->table[TABLE_BAT];
 	int rc = 0;
 
-	for (uint64_t i = 0, n; rc == 0 && i < v->table[TABLE_BAT].count; i += n ? n : 1) {
-		n = skip_hole(v, i);
-		if (!n)
-			rc = vhdx_page(v, TABLE_BAT, i, &p);
+	for (uint64_t i = 0, n; rc == 0 && i < t->count; i += n) {
+		n = t->count - i;
+		if (v->n_patches || !is_hole(v, i, &n))
+			rc = read_pages(v, i, n);
+		else
+			for (uint64_t k = i; k < i + n; k++)
+				t->state[k] |= PAGE_HERE;
 	}
 	return rc;
 }

@@ -93,6 +93,38 @@ new_files_are_what_was_asked_for(void **state)
 	}
 }
 
+static unsigned seeks;
+
+static int64_t
+count_seek(struct disk_file *f, uint64_t off, int whence)
+{
+	int64_t end = f->ops->size(f);
+
+	seeks++;
+	/* All of it is data, as a copy that made no holes has it. */
+	return (int64_t)off >= end ? -ENXIO : whence == SEEK_DATA ? (int64_t)off : end;
+}
+
+static void
+a_table_without_holes_is_asked_for_them_once(void **state)
+{
+	const struct disk_create how = { .type = DISK_DYNAMIC, .size = UINT64_C(64) * VHDX_TIB };
+	struct memory_host *h = fake_host(&how);
+	struct disk_file *f = memory_open(h, 0, true);
+	struct disk_file_ops ops = *f->ops;
+	struct disk_info info;
+
+	(void)state;
+	ops.seek = count_seek;
+	f->ops = &ops;
+	seeks = 0;
+	assert_int_equal(disk_vhdx_format.info(f, &info, NULL), 0);
+	assert_int_equal(info.allocated, 0);
+	assert_in_range(seeks, 1, 8);
+	file_free(f);
+	memory_host_free(h);
+}
+
 static void
 what_cannot_be_is_not_made(void **state)
 {
@@ -703,6 +735,7 @@ main(void)
 		cmocka_unit_test(checksums_are_crc_32c),
 		cmocka_unit_test(tables_have_the_entries_that_2_5_1_asks_for),
 		cmocka_unit_test(new_files_are_what_was_asked_for),
+		cmocka_unit_test(a_table_without_holes_is_asked_for_them_once),
 		cmocka_unit_test(what_cannot_be_is_not_made),
 		cmocka_unit_test(damage_is_found),
 		cmocka_unit_test(bytes_of_chance_do_no_harm),
