@@ -312,6 +312,8 @@ io_loop_timer(struct io_loop *l, struct io_timer *t, uint64_t at)
 static void
 run_timers(struct io_loop *l)
 {
+	if (!l->timers)
+		return;
 	l->rang_at = io_loop_now(l);
 	while (l->timers && l->timers->at <= l->rang_at) {
 		struct io_timer *t = l->timers;

@@ -17,6 +17,7 @@
 
 enum {
 	SOON = 1, /* a time that has passed: the loop comes round once more before it sleeps */
+	LATE_NS = 500000,
 	DRAIN_AT_ONCE = 512,
 };
 
@@ -25,8 +26,8 @@ struct pools {
 	struct send sends[SENDS];
 	struct batch batches[BATCHES];
 	uint64_t used[SECTIONS / 64];
+	uint16_t chain[SECTIONS];
 	struct receive receives[READS];
-	struct net_pieces receive_pieces[READS];
 	struct frame frames[FRAMES];
 };
 
@@ -61,6 +62,8 @@ send_done(struct net_queue *q, struct send *s)
 	s->next = NULL;
 	*q->done_last = s;
 	q->done_last = &s->next;
+	if (!s->patient || ++q->dones == DONES)
+		q->done_due = true;
 }
 
 struct frame *
@@ -139,6 +142,7 @@ take_packet(struct net_queue *q, struct send *s, const struct packet *p, bool wh
 
 	s->transaction = p->transaction;
 	s->reply = p->flags & PACKET_WANTS_REPLY;
+	s->patient = false;
 	s->left = 0;
 	s->len = 0;
 	memset(s->message, 0, sizeof(s->message));
@@ -263,9 +267,24 @@ flush_table(struct net_queue *q, bool *signal)
 	return rc;
 }
 
+/* A driver that has copied a packet into its buffer has nothing to do when that is sent: it is told with what
+ * comes next, mostly the answer to it, and is not woken twice. But not too late, nor of too many at once: it
+ * counts them. */
+static bool
+dones_may_wait(struct net_queue *q)
+{
+	if (q->done_due || q->ready || (!q->index && (q->n->controls || q->n->table_due)))
+		return false;
+	if (q->done && !q->late.at)
+		io_loop_timer(q->loop, &q->late, io_loop_now(q->loop) + LATE_NS);
+	return true;
+}
+
 static int
 flush_done(struct net_queue *q, bool *signal)
 {
+	if (dones_may_wait(q))
+		return 0;
 	for (struct send *s = q->done; s; s = q->done) {
 		int rc = ring_write(&q->ch->rings.out, PACKET_COMPLETION, 0, s->transaction, s->message,
 		    s->len, NULL, 0, signal);
@@ -277,6 +296,10 @@ flush_done(struct net_queue *q, bool *signal)
 			q->done_last = &q->done;
 		send_free(q, s);
 	}
+	q->dones = 0;
+	q->done_due = false;
+	if (q->late.at)
+		io_loop_timer(q->loop, &q->late, 0);
 	return 0;
 }
 
@@ -366,6 +389,12 @@ kicked(void *ctx)
 		drain(q);
 }
 
+static void
+dones_are_late(void *ctx)
+{
+	((struct net_queue *)ctx)->done_due = true; /* and told in this round */
+}
+
 /* What is left is read in this round. */
 static void
 woken(void *ctx)
@@ -382,6 +411,7 @@ queue_init(struct net_queue *q, struct net *n, unsigned index, struct io_loop *l
 	q->round = (struct io_round){ .fn = queue_round, .ctx = q };
 	q->kick = (struct io_watch){ .fn = kicked, .ctx = q, .slot = -1 };
 	q->again = (struct io_timer){ .fn = woken, .ctx = q };
+	q->late = (struct io_timer){ .fn = dones_are_late, .ctx = q };
 	receive_init(q);
 }
 
@@ -398,10 +428,12 @@ use_pools(struct net_queue *q, struct pools *p)
 	q->batches = p->batches;
 	q->used = p->used;
 	q->receives = p->receives;
-	q->receive_pieces = p->receive_pieces;
+	q->chain = p->chain;
 	q->frames = p->frames;
 	q->spare_send = q->done = NULL;
 	q->done_last = &q->done;
+	q->dones = 0;
+	q->done_due = false;
 	q->spare_frame = NULL;
 	q->spare_receive = q->ready = NULL;
 	q->ready_last = &q->ready;
@@ -461,6 +493,7 @@ queue_begin_close(void *arg)
 		io_loop_unwatch(q->loop, &q->kick);
 	receive_stop(q);
 	io_loop_timer(q->loop, &q->again, 0);
+	io_loop_timer(q->loop, &q->late, 0);
 	if (!q->index)
 		nvsp_close(q->n);
 }

@@ -118,25 +118,6 @@ pieces_read(const struct net_pieces *ps, const struct gmem *mem, uint32_t at, vo
 	return w.left == 0;
 }
 
-bool
-pieces_write(const struct net_pieces *ps, struct gmem *mem, uint32_t at, const void *buf, uint32_t len)
-{
-	const uint8_t *from = buf;
-	struct walk w;
-	uint64_t gpa;
-	uint32_t n;
-	uint8_t *p;
-
-	if (!walk_begin(&w, ps, mem, at, len))
-		return false;
-	while ((p = walk_next(&w, &n, &gpa)) != NULL) {
-		memcpy(p, from, n);
-		gmem_dirty(mem, gpa, n);
-		from += n;
-	}
-	return w.left == 0;
-}
-
 unsigned
 pieces_iov(const struct net_pieces *ps, const struct gmem *mem, uint32_t at, uint32_t len, struct iovec *iov,
     unsigned cap)
@@ -155,6 +136,71 @@ pieces_iov(const struct net_pieces *ps, const struct gmem *mem, uint32_t at, uin
 		iov[i++] = (struct iovec){ p, n };
 	}
 	return w.left == 0 ? i : 0;
+}
+
+/* --- of a buffer, without pieces --- */
+
+/* Of bytes at..at+len-1 those that lie in the first's page: *n of them, at *gpa. NULL: there is no such
+ * memory. */
+static uint8_t *
+in_page(
+    const struct net_buffer *b, const struct gmem *mem, uint32_t at, uint32_t len, uint32_t *n, uint64_t *gpa)
+{
+	uint64_t from = (uint64_t)b->offset + at, pfn = b->pfn[from / GMEM_PAGE];
+	uint32_t in = (uint32_t)(from % GMEM_PAGE);
+
+	*n = len < GMEM_PAGE - in ? len : GMEM_PAGE - in;
+	*gpa = pfn * GMEM_PAGE + in;
+	return pfn > UINT64_MAX / GMEM_PAGE - 1 ? NULL : gmem_span(mem, *gpa, *n);
+}
+
+unsigned
+buffer_iov(const struct net_buffer *b, const struct gmem *mem, uint32_t at, uint32_t len, struct iovec *iov,
+    unsigned cap)
+{
+	unsigned i = 0;
+	uint64_t gpa;
+
+	if (!b->pfn || !within(at, len, b->len))
+		return 0;
+	for (uint32_t n; len; at += n, len -= n) {
+		uint8_t *p = in_page(b, mem, at, len, &n, &gpa);
+
+		if (!p || i == cap)
+			return 0;
+		iov[i++] = (struct iovec){ p, n };
+	}
+	return i;
+}
+
+bool
+buffer_write(const struct net_buffer *b, struct gmem *mem, uint32_t at, const void *buf, uint32_t len)
+{
+	const uint8_t *bytes = buf;
+	uint64_t gpa;
+
+	if (!b->pfn || !within(at, len, b->len))
+		return false;
+	for (uint32_t n; len; at += n, len -= n, bytes += n) {
+		uint8_t *p = in_page(b, mem, at, len, &n, &gpa);
+
+		if (!p)
+			return false;
+		memcpy(p, bytes, n);
+	}
+	return true;
+}
+
+void
+buffer_dirty(const struct net_buffer *b, struct gmem *mem, uint32_t at, uint32_t len)
+{
+	uint64_t gpa;
+
+	if (!gmem_tracked(mem) || !b->pfn || !within(at, len, b->len))
+		return;
+	for (uint32_t n; len; at += n, len -= n)
+		if (in_page(b, mem, at, len, &n, &gpa))
+			gmem_dirty(mem, gpa, n);
 }
 
 /* --- the Internet checksum (RFC 1071): a sum of 16-bit words, in the machine's own order --- */
@@ -190,25 +236,4 @@ bytes_sum(uint32_t sum, const void *p, size_t n)
 	total = (total & UINT32_MAX) + (total >> 32);
 	total = (total & UINT32_MAX) + (total >> 32);
 	return sum_fold((uint32_t)total);
-}
-
-uint16_t
-pieces_sum(const struct net_pieces *ps, const struct gmem *mem, uint32_t at, uint32_t len)
-{
-	uint32_t sum = 0, n, done = 0;
-	struct walk w;
-	uint64_t gpa;
-	uint8_t *p;
-
-	if (!walk_begin(&w, ps, mem, at, len))
-		return 0;
-	while ((p = walk_next(&w, &n, &gpa)) != NULL) {
-		uint32_t part = bytes_sum(0, p, n);
-
-		if (done & 1) /* its first byte is the second of a word */
-			part = (part >> 8 | part << 8) & 0xffff;
-		sum += part;
-		done += n;
-	}
-	return sum_fold(sum);
 }

@@ -8,6 +8,8 @@
  *   rndis.c        RNDIS control messages and indications
  *   rndis_send.c   RNDIS packets of the guest, to the tap
  *   net_receive.c  frames of the tap, to the guest
+ *   net_parts.c    the memory that a frame is read into
+ *   net_frame.c    what the guest is told of a frame
  *   net_rss.h      receive scaling: hash and table
  *   net_sections.c the guest's receive buffer, section by section
  *   oid.c          the table of OIDs; oid_offload.c: those about offloads and RSS
@@ -39,10 +41,11 @@ enum {
 	FRAMES = 512,          /* on their way to the tap, a queue */
 	FRAMES_A_PACKET = 128, /* RNDIS messages in one packet */
 	SENDS = 256,           /* packets with frames on their way, a queue */
+	DONES = 32,            /* that wait for company */
 	HEADERS = 256,         /* bytes at a frame's start that may be rewritten */
 	READS = 64,            /* of the tap at a time, a queue */
-	READ_PIECES = 24,      /* 64 KiB of single pages, and its ends */
 	BATCH = 32,            /* frames in one packet to the guest */
+	RANGES = 128,          /* sections in one packet to a guest that takes long frames */
 	BATCHES = 1024,        /* such packets that the guest may hold, a queue */
 	SECTIONS = 16384,      /* of the receive buffer, in all queues */
 	KEPT_SECTIONS = 4,     /* of the primary: not for frames */
@@ -53,6 +56,11 @@ enum {
 	FRAME_MAX = 65536,
 	RECEIVE_AT = 128, /* the frame, from the start of its message */
 	RECEIVE_END = 36, /* bytes behind it that some drivers cannot use */
+	/* Sections of a guest that takes long frames are multiples of this: those of the longest frame, and
+	 * the stretches of memory that they are, wherever the buffer begins in its first page. */
+	LONG_SECTION = 8192,
+	PARTS = 1 + (FRAME_MAX + VLAN) / (LONG_SECTION - RECEIVE_AT - RECEIVE_END),
+	READ_PIECES = 3 * PARTS,
 	MULTICASTS = 32,
 	SEND_TABLE = 16,
 	VNET = sizeof(struct virtio_net_hdr_mrg_rxbuf), /* 12: as the tap is told */
@@ -103,10 +111,13 @@ bool pieces_read(const struct net_pieces *ps, const struct gmem *mem, uint32_t a
 /* How many iovecs they make, at most cap; 0 when there are more, or they do not exist. */
 unsigned pieces_iov(const struct net_pieces *ps, const struct gmem *mem, uint32_t at, uint32_t len,
     struct iovec *iov, unsigned cap);
-bool pieces_write(const struct net_pieces *ps, struct gmem *mem, uint32_t at, const void *buf, uint32_t len);
-/* The Internet checksum's sum over them, folded; not inverted. */
-uint16_t pieces_sum(const struct net_pieces *ps, const struct gmem *mem, uint32_t at, uint32_t len);
-/* The same over own memory; sum: what was added up so far. */
+/* The same of a buffer, page by page: 0 when it has no such memory, or too many. */
+unsigned buffer_iov(const struct net_buffer *b, const struct gmem *mem, uint32_t at, uint32_t len,
+    struct iovec *iov, unsigned cap);
+/* Does not mark what it has written (buffer_dirty). */
+bool buffer_write(const struct net_buffer *b, struct gmem *mem, uint32_t at, const void *buf, uint32_t len);
+void buffer_dirty(const struct net_buffer *b, struct gmem *mem, uint32_t at, uint32_t len);
+/* The Internet checksum's sum, folded; not inverted. sum: what was added up so far. */
 uint32_t bytes_sum(uint32_t sum, const void *p, size_t n);
 uint16_t sum_fold(uint32_t sum);
 
@@ -120,7 +131,8 @@ struct send {
 	uint64_t transaction;
 	unsigned left; /* frames that are on their way */
 	bool reply;
-	uint8_t len; /* of the answer; 0: an empty one */
+	bool patient; /* nothing but a section of its buffer waits for the answer */
+	uint8_t len;  /* of the answer; 0: an empty one */
 	uint8_t message[NVSP_MESSAGE];
 };
 
@@ -138,28 +150,25 @@ struct frame {
 	struct iovec iov[2 + NET_PIECES];
 };
 
-/* A read of the tap, and then the message that came of it. */
+/* A read of the tap, and then the frame that came of it: its parts lie in sections, one in each. */
 struct receive {
 	struct io_op op; /* first */
 	struct receive *next;
 	struct net_queue *q;
-	uint16_t first, count; /* sections */
-	uint32_t generation;   /* of the buffer they are in */
-	uint32_t room;         /* bytes for a frame */
-	uint32_t len;          /* of the message */
+	uint32_t generation;  /* of the buffer that the sections are in */
+	uint16_t gone, parts; /* section[gone..parts-1] are there; those before are the guest's now */
+	uint16_t used;        /* parts of the frame */
+	uint32_t len;         /* of the frame */
+	uint16_t section[PARTS];
 	struct virtio_net_hdr_mrg_rxbuf vnet;
-	struct net_pieces *pieces; /* of the sections, from their start */
-	struct iovec iov[1 + READ_PIECES];
+	struct iovec iov[1 + READ_PIECES]; /* the header's, then q->part_pieces for each part */
 };
 
-struct run {
-	uint16_t first, count;
-};
-/* A packet that the guest holds. */
+/* A packet that the guest holds: its sections are a list in the queue's chain. */
 struct batch {
-	uint16_t next; /* free: index + 1 */
-	uint16_t n;    /* 0: not in use */
-	struct run run[BATCH];
+	uint16_t next;  /* free: index + 1 */
+	uint16_t n;     /* 0: not in use */
+	uint16_t first; /* section */
 };
 
 struct net_queue {
@@ -194,15 +203,23 @@ struct net_queue {
 	/* Buffers, as the control thread has given them. */
 	struct net_buffer receive, send;
 	uint32_t generation; /* of the receive buffer: part of transaction ids */
-	uint32_t first_section, sections, free_sections, next_section;
-	uint64_t *used; /* a bit a section of the whole buffer */
+	uint32_t first_section, sections, free_sections;
+	uint32_t look_from;   /* below it no section is free */
+	uint64_t *used;       /* a bit a section of the whole buffer */
+	uint16_t *chain;      /* of each section of a batch: the next */
+	uint32_t part;        /* bytes of a frame in one section */
+	unsigned part_pieces; /* of memory that these may be */
+	unsigned long_parts;  /* that the longest frame may need; 0: there is no room for such */
+	uint16_t long_id;     /* of the last frame that was told in parts */
 
 	struct send *sends, *spare_send, *done, **done_last;
 	unsigned sends_made;
+	unsigned dones;       /* that wait to be told */
+	bool done_due;        /* not for long */
+	struct io_timer late; /* set when they began to wait; at 0: not set */
 	struct frame *frames, *spare_frame;
 	unsigned frames_made, frames_busy;
 	struct receive *receives, *spare_receive, *ready, **ready_last;
-	struct net_pieces *receive_pieces;
 	unsigned receives_made;
 	struct batch *batches;
 	uint16_t spare_batch; /* index + 1 */
@@ -268,7 +285,7 @@ struct net {
 	atomic_uint filter;     /* of packets for the guest */
 	atomic_uint frame_max;  /* without GSO */
 	atomic_bool vlan;       /* tags go beside the frame */
-	atomic_bool coalesce;   /* the guest takes frames of 64 KiB */
+	atomic_bool coalesce;   /* the guest takes frames of 64 KiB, in parts */
 	atomic_bool checked;    /* it wants to be told of checksums above IP */
 	atomic_bool checked_ip; /* and of those of IPv4's own header */
 	atomic_bool tap_dirty;  /* settings of the tap have to follow */
@@ -362,30 +379,78 @@ int receive_flush(struct net_queue *q, bool *signal);
 /* The buffer has changed: nothing that the guest holds counts any more. */
 void receive_buffer(struct net_queue *q, const struct net_buffer *b);
 void receive_drop(struct net_queue *q);
+/* --- net_parts.c --- */
+/* Parts of the longest frame in a buffer of which each queue has so many sections; 0: no room for such. */
+unsigned parts_of_long_ones(const struct net_buffer *b, uint32_t sections);
+/* Stretches of memory that a part of it may consist of. */
+unsigned parts_pieces(const struct net_buffer *b);
+/* Memory for so many parts, and no more. False: there are not so many sections. */
+bool parts_fill(struct receive *r, unsigned want);
+/* What receives hold that are not in use. */
+void parts_reclaim(struct net_queue *q);
+static inline unsigned
+parts_iovs(const struct receive *r)
+{
+	return 1 + r->parts * r->q->part_pieces;
+}
+/* Bytes of the frame in its part k. */
+static inline uint32_t
+part_bytes(const struct receive *r, unsigned k)
+{
+	return k + 1u < r->used ? r->q->part : r->len - k * r->q->part;
+}
+/* The read has brought a frame of so many bytes. */
+void frame_is(struct receive *r, uint32_t len);
+/* False unless at..at+len-1 are in the frame. */
+bool frame_read(const struct receive *r, uint32_t at, void *buf, uint32_t len);
+bool frame_write(struct receive *r, uint32_t at, const void *buf, uint32_t len);
+uint16_t frame_sum(const struct receive *r, uint32_t at, uint32_t len);
+void frame_copy(struct receive *to, const struct receive *from);
+/* Before the bytes of part k, from the section's start: RECEIVE_AT bytes at most. */
+void part_head(struct receive *r, unsigned k, const void *head, uint32_t len);
+/* All was written that will be. */
+void frame_dirty(const struct receive *r);
+
+/* --- net_frame.c --- */
+enum { LOOK_AT = 64 }; /* bytes of a frame that decide something */
+/* What goes beside a frame. */
+struct told {
+	uint32_t checksums, hash;
+	bool hashed;
+};
+
+bool frame_wanted(const struct net *n, const uint8_t *to);
+void frame_count(struct net_queue *q, const uint8_t *to, uint32_t len);
+/* Which of its checksums are right; one that its sender has left out is made. False: the frame cannot be
+ * given to the guest. head: its first `have` bytes. */
+bool frame_checksums(struct receive *r, const uint8_t *head, uint32_t have, uint32_t *are);
+/* The RNDIS message, or one for each part. False: the frame makes no sense. */
+bool frame_heads(struct receive *r, const uint8_t *head, uint32_t have, const struct told *told);
+
 /* --- net_sections.c --- */
 /* What belongs to the head of such a packet: its ranges. */
 struct pages {
-	uint8_t bytes[8 + 8 * BATCH];
+	uint8_t bytes[8 + 8 * RANGES];
 	unsigned n;
 };
 
 void pages_add(const struct net_queue *q, struct pages *p, uint32_t section, uint32_t len);
 int pages_send(struct net_queue *q, struct pages *p, uint32_t channel, uint64_t transaction, bool *signal);
 
-/* So many in a row, unless no more than `keep` would be left. */
-bool sections_take(struct net_queue *q, uint32_t count, uint32_t keep, uint16_t *first);
-void sections_release(struct net_queue *q, uint32_t first, uint32_t count);
-uint32_t sections_for(const struct net_queue *q, uint32_t bytes);
+/* One, unless no more than `keep` would be left. */
+bool sections_take(struct net_queue *q, uint32_t keep, uint16_t *section);
+void sections_release(struct net_queue *q, uint16_t section);
 void receive_completed(struct net_queue *q, uint64_t transaction);
 /* A control message into a section: 0, -EAGAIN, -ENOBUFS, -EPROTO. */
 int receive_control(struct net_queue *q, const struct control *c, bool *signal);
 /* NULL: the guest holds as many as it may. */
 struct batch *batch_new(struct net_queue *q, uint64_t *transaction);
+void batch_add(struct net_queue *q, struct batch *b, uint16_t section);
 void batch_free(struct net_queue *q, struct batch *b);
 /* A batch of a saved state, with this number: NULL when there is none such, or it is in use. */
 struct batch *batch_at(struct net_queue *q, uint32_t number);
-/* False when the sections are not the queue's own, or taken. */
-bool batch_claim(struct net_queue *q, struct batch *b, uint32_t first, uint32_t count);
+/* False when the section is not the queue's own, or taken. */
+bool batch_claim(struct net_queue *q, struct batch *b, uint16_t section);
 
 /* --- nvsp.c --- */
 /* message: NVSP_MESSAGE bytes of which len came. Packet and pieces are the queue's. */
@@ -424,8 +489,10 @@ enum rndis_type {
 	PPI_LSO = 2,
 	PPI_VLAN = 6,
 	PPI_HASH = 8, /* as Linux calls it: NBL_HASH_VALUE */
+	PPI_PART = 1, /* internal: this message is a part of a frame */
 };
-#define RNDIS_DONE 0x80000000u
+#define PPI_INTERNAL 0x80000000u
+#define RNDIS_DONE   0x80000000u
 /* Statuses, of NDIS. */
 #define RNDIS_OK            0u
 #define RNDIS_FAILURE       0xc0000001u

@@ -1,6 +1,6 @@
 /*
  * hypervisor/vsp/net_receive.c - frames of the tap, to the guest: read straight into sections of its receive
- * buffer, given a head, and told, many in one packet.
+ * buffer, given their heads, and told, many in one packet.
  *
  * A section is the guest's from then until it has completed that packet. When none is free the tap is not
  * read: the kernel keeps a few hundred frames, and drops what comes after them. I/O thread.
@@ -12,193 +12,7 @@
 #include "hypervisor/vsp/net_private.h"
 #include "lib/log.h"
 
-enum {
-	LOOK_AT = 64, /* bytes of a frame that decide something */
-	FEW_READS = 4,
-	TAG = 0x8100,
-	IPV4 = 0x0800,
-	IPV6 = 0x86dd,
-	TCP = 6,
-	UDP = 17,
-	AT_CHECKSUM_TCP = 16, /* in its header */
-	AT_CHECKSUM_UDP = 6,
-	CHECKED_TCP = 1 << 3,
-	CHECKED_UDP = 1 << 4,
-	CHECKED_IP = 1 << 5,
-
-	/* Packet filter. */
-	FILTER_DIRECTED = 1,
-	FILTER_MULTICAST = 2,
-	FILTER_ALL_MULTICAST = 4,
-	FILTER_BROADCAST = 8,
-	FILTER_PROMISCUOUS = 0x20,
-};
-
-/* --- one frame --- */
-
-static bool
-is_wanted(const struct net *n, const uint8_t *to)
-{
-	static const uint8_t all[NET_MAC] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
-	unsigned filter = atomic_load_explicit(&n->filter, memory_order_relaxed);
-	uint64_t mac = atomic_load_explicit(&n->mac, memory_order_relaxed);
-
-	if (filter & FILTER_PROMISCUOUS)
-		return true;
-	if (!(to[0] & 1))
-		return (filter & FILTER_DIRECTED) && memcmp(to, &mac, NET_MAC) == 0;
-	if (memcmp(to, all, NET_MAC) == 0)
-		return filter & FILTER_BROADCAST;
-	if (filter & FILTER_ALL_MULTICAST)
-		return true;
-	return (filter & FILTER_MULTICAST) &&
-	       (atomic_load_explicit(&n->bins, memory_order_relaxed) >> oid_multicast_bin(to) & 1);
-}
-
-static void
-count_frame(struct net_queue *q, const uint8_t *to, uint32_t len)
-{
-	static const uint8_t all[NET_MAC] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
-	unsigned kind = memcmp(to, all, NET_MAC) == 0 ? 2 : to[0] & 1;
-
-	net_count(q, TAKEN_UNICAST + kind, 1);
-	net_count(q, TAKEN_UNICAST_BYTES + kind, len);
-}
-
-/* A sender on this host has left the checksum to us. It is made, not only called good: a guest that forwards
- * the frame sends it as it is. False: the frame makes no sense. */
-static bool
-complete_checksum(struct receive *r, const struct virtio_net_hdr *v, uint32_t len)
-{
-	struct gmem *mem = queue_memory(r->q);
-	uint32_t start = v->csum_start, at = start + v->csum_offset;
-	uint16_t sum;
-
-	if (start >= len || !within(at, sizeof(sum), len))
-		return false;
-	sum = (uint16_t)~pieces_sum(r->pieces, mem, RECEIVE_AT + start, len - start);
-	if (sum == 0 && v->csum_offset == AT_CHECKSUM_UDP)
-		sum = 0xffff;
-	return pieces_write(r->pieces, mem, RECEIVE_AT + at, &sum, sizeof(sum));
-}
-
-/* Which checksums of a frame are right, if those above IP are. */
-static uint32_t
-name_checksums(const uint8_t *head, uint32_t have)
-{
-	uint32_t at = ETHERNET, is = 0;
-	uint16_t type = get_be16(head + 12);
-	uint8_t protocol;
-
-	if (type == TAG && have >= ETHERNET + VLAN + 2) {
-		at += VLAN;
-		type = get_be16(head + 16);
-	}
-	if (type == IPV4 && have >= at + 20) {
-		protocol = head[at + 9];
-		if (head[at] == 0x45 && bytes_sum(0, head + at, 20) == 0xffff)
-			is |= CHECKED_IP;
-	} else if (type == IPV6 && have >= at + 40) {
-		protocol = head[at + 6];
-	} else {
-		return 0;
-	}
-	return is | (protocol == TCP ? CHECKED_TCP : protocol == UDP ? CHECKED_UDP : 0);
-}
-
-/* False: the frame cannot be given to the guest. */
-static bool
-look_at_checksum(struct receive *r, const uint8_t *head, uint32_t have, uint32_t len, uint32_t *is)
-{
-	const struct virtio_net_hdr *v = (const struct virtio_net_hdr *)&r->vnet;
-	bool segments = v->gso_type != VIRTIO_NET_HDR_GSO_NONE;
-
-	*is = 0;
-	if (segments && !atomic_load_explicit(&r->q->n->coalesce, memory_order_relaxed))
-		return false;
-	if (v->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
-		/* One of many segments has as many checksums: a guest that takes it does not forward it. */
-		if (!segments && !complete_checksum(r, v, len))
-			return false;
-		*is = v->csum_offset == AT_CHECKSUM_TCP   ? CHECKED_TCP
-		      : v->csum_offset == AT_CHECKSUM_UDP ? CHECKED_UDP
-							  : 0;
-		*is |= name_checksums(head, have) & CHECKED_IP;
-	} else if (v->flags & VIRTIO_NET_HDR_F_DATA_VALID) {
-		*is = name_checksums(head, have);
-	}
-	if (!atomic_load_explicit(&r->q->n->checked, memory_order_relaxed))
-		*is &= CHECKED_IP;
-	if (!atomic_load_explicit(&r->q->n->checked_ip, memory_order_relaxed))
-		*is &= ~(uint32_t)CHECKED_IP;
-	return true;
-}
-
-/* What goes beside a frame. */
-struct told {
-	uint32_t checksums, hash;
-	bool hashed;
-};
-
-static uint32_t
-add_ppi(uint8_t *message, uint32_t at, uint32_t type, uint32_t value)
-{
-	put_le32(message + at, PPI_HEAD + 4);
-	put_le32(message + at + 4, type);
-	put_le32(message + at + 8, PPI_HEAD);
-	put_le32(message + at + PPI_HEAD, value);
-	return at + PPI_HEAD + 4;
-}
-
-/* The head of the message, before the frame. False when there is no such memory. */
-static bool
-put_head(struct receive *r, const uint8_t *head, uint32_t have, uint32_t len, const struct told *told)
-{
-	struct gmem *mem = queue_memory(r->q);
-	uint8_t m[RECEIVE_AT] = { RNDIS_PACKET };
-	uint32_t at = RNDIS_PACKET_HEAD, from = RECEIVE_AT;
-
-	if (told->checksums)
-		at = add_ppi(m, at, PPI_CHECKSUM, told->checksums);
-	if (told->hashed)
-		at = add_ppi(m, at, PPI_HASH, told->hash);
-	if (have >= ETHERNET + VLAN && get_be16(head + 12) == TAG &&
-	    atomic_load_explicit(&r->q->n->vlan, memory_order_relaxed)) {
-		uint16_t tag = get_be16(head + 14);
-
-		/* The tag leaves the frame: the addresses move up to what follows it. */
-		if (!pieces_write(r->pieces, mem, RECEIVE_AT + VLAN, head, 2 * NET_MAC))
-			return false;
-		at = add_ppi(m, at, PPI_VLAN,
-		    (uint32_t)tag >> 13 | (uint32_t)(tag >> 12 & 1) << 3 | (uint32_t)(tag & 0xfff) << 4);
-		from += VLAN;
-		len -= VLAN;
-	}
-	r->len = from + len;
-	put_le32(m + 4, r->len);
-	put_le32(m + 8, from - 8);
-	put_le32(m + 12, len);
-	if (at > RNDIS_PACKET_HEAD) {
-		put_le32(m + 28, RNDIS_PACKET_HEAD - 8);
-		put_le32(m + 32, at - RNDIS_PACKET_HEAD);
-	}
-	return pieces_write(r->pieces, mem, 0, m, at);
-}
-
-static void
-dirty(const struct receive *r, uint32_t len)
-{
-	struct gmem *mem = queue_memory(r->q);
-
-	if (!gmem_tracked(mem))
-		return;
-	for (unsigned i = 0; i < r->pieces->n && len; i++) {
-		uint32_t n = r->pieces->piece[i].len < len ? r->pieces->piece[i].len : len;
-
-		gmem_dirty(mem, r->pieces->piece[i].gpa, n);
-		len -= n;
-	}
-}
+enum { FEW_READS = 4 };
 
 /* --- reads --- */
 
@@ -210,9 +24,10 @@ receive_new(struct net_queue *q)
 	if (r) {
 		q->spare_receive = r->next;
 	} else if (q->receives_made < READS) {
-		r = &q->receives[q->receives_made];
-		r->pieces = &q->receive_pieces[q->receives_made++];
+		r = &q->receives[q->receives_made++];
 		r->q = q;
+		r->gone = r->parts = 0;
+		r->generation = q->generation;
 	}
 	return r;
 }
@@ -220,34 +35,20 @@ receive_new(struct net_queue *q)
 static void
 receive_free(struct receive *r)
 {
+	if (r->parts > r->gone)
+		r->q->starved = false; /* another read may have them */
 	r->next = r->q->spare_receive;
 	r->q->spare_receive = r;
 }
 
-/* Sections for a frame of so many bytes, its head and its end. False: there are not so many. */
+/* Memory for so many parts, if need be that of other reads that are not under way. */
 static bool
-find_room(struct receive *r, uint32_t room)
+find_room(struct receive *r, unsigned parts)
 {
-	struct net_queue *q = r->q;
-	uint32_t count = sections_for(q, RECEIVE_AT + room + RECEIVE_END);
-	uint32_t keep = q->index || q->sections <= 2 * KEPT_SECTIONS ? 0 : KEPT_SECTIONS;
-
-	if (!sections_take(q, count, keep, &r->first))
-		return false;
-	r->room = room;
-	r->count = (uint16_t)count;
-	r->generation = q->generation;
-	r->pieces->n = r->pieces->bytes = 0;
-	pieces_add_buffer(
-	    r->pieces, queue_memory(q), &q->receive, r->first * q->receive.section, RECEIVE_AT + room);
-	return true;
-}
-
-static void
-give_up(struct receive *r)
-{
-	sections_release(r->q, r->first, r->count);
-	receive_free(r);
+	if (parts_fill(r, parts))
+		return true;
+	parts_reclaim(r->q);
+	return parts_fill(r, parts);
 }
 
 /* --- receive scaling --- */
@@ -268,67 +69,50 @@ queue_for(struct net_queue *q, uint32_t hash)
 
 /* The frame, in sections of another queue; without room there it stays where it is. */
 static struct receive *
-move_to(struct net_queue *to, struct receive *r, uint32_t len)
+move_to(struct net_queue *to, struct receive *r)
 {
 	struct receive *moved = receive_new(to);
 
 	if (!moved)
 		return r;
-	if (!find_room(moved, len)) {
+	if (!find_room(moved, r->used)) {
 		receive_free(moved);
 		return r;
 	}
-	for (uint32_t at = 0, i = 1; at < len; i++) {
-		uint32_t n = r->iov[i].iov_len < len - at ? (uint32_t)r->iov[i].iov_len : len - at;
-
-		pieces_write(moved->pieces, queue_memory(to), RECEIVE_AT + at, r->iov[i].iov_base, n);
-		at += n;
-	}
-	give_up(r);
+	frame_copy(moved, r);
+	receive_free(r);
 	return moved;
 }
 
 /* What is to be told of the frame; NULL: it is not for the guest. */
 static struct receive *
-deliver(struct receive *r, uint32_t len)
+deliver(struct receive *r)
 {
 	struct net_queue *q = r->q;
 	struct told told = { 0 };
 	uint8_t head[LOOK_AT];
-	uint32_t have = len < LOOK_AT ? len : LOOK_AT;
+	uint32_t have = r->len < LOOK_AT ? r->len : LOOK_AT;
 
-	if (!pieces_read(r->pieces, queue_memory(q), RECEIVE_AT, head, have) ||
-	    !look_at_checksum(r, head, have, len, &told.checksums)) {
+	if (!frame_read(r, 0, head, have) || !frame_checksums(r, head, have, &told.checksums)) {
 		net_count(q, TAKEN_ERRORS, 1);
-		give_up(r);
+		receive_free(r);
 		return NULL;
 	}
-	if (!is_wanted(q->n, head)) {
+	if (!frame_wanted(q->n, head)) {
 		net_count(q, TAKEN_FILTERED, 1);
-		give_up(r);
+		receive_free(r);
 		return NULL;
 	}
 	told.hashed = rss_hash(&q->rss, head, have, &told.hash);
 	if (told.hashed && queue_for(q, told.hash) != q)
-		r = move_to(queue_for(q, told.hash), r, len);
-	if (!put_head(r, head, have, len, &told)) {
-		give_up(r);
+		r = move_to(queue_for(q, told.hash), r);
+	if (!frame_heads(r, head, have, &told)) {
+		receive_free(r);
 		return NULL;
 	}
-	count_frame(r->q, head, len);
+	frame_dirty(r);
+	frame_count(r->q, head, r->len);
 	return r;
-}
-
-/* Sections behind those that the message takes. */
-static void
-trim(struct receive *r)
-{
-	uint32_t need = sections_for(r->q, r->len + RECEIVE_END);
-
-	if (need >= r->count)
-		return;
-	sections_release(r->q, r->first + need, r->count - need);
-	r->count = (uint16_t)need;
 }
 
 static bool
@@ -350,9 +134,8 @@ is_frame(struct receive *r, int res)
 	} else {
 		q->got++;
 		q->got_all++;
-		dirty(r, RECEIVE_AT + r->room);
 	}
-	if (res < VNET + ETHERNET || (uint32_t)res > VNET + r->room) {
+	if (res < VNET + ETHERNET || (uint32_t)res > VNET + r->parts * q->part) {
 		net_count(q, TAKEN_ERRORS, 1);
 		return false;
 	}
@@ -364,7 +147,6 @@ keep_ready(struct receive *r)
 {
 	struct net_queue *q = r->q;
 
-	trim(r);
 	r->next = NULL;
 	*q->ready_last = r;
 	q->ready_last = &r->next;
@@ -377,32 +159,35 @@ was_read(struct io_op *op, int res)
 	struct net_queue *q = r->q;
 
 	q->reads--;
-	if (q->closing || q->broken || r->generation != q->generation) {
+	if (q->closing || q->broken || r->generation != q->generation || !is_frame(r, res)) {
 		receive_free(r);
-	} else if (!is_frame(r, res)) {
-		give_up(r);
 	} else {
-		r = deliver(r, (uint32_t)res - VNET);
+		frame_is(r, (uint32_t)res - VNET);
+		r = deliver(r);
 		if (r)
 			keep_ready(r);
 	}
 	queue_ended(q);
 }
 
-/* False: nothing more can be read now. */
-static bool
-read_one(struct net_queue *q)
+/* Sections that a read has. The tap is told to give long frames when there is room for them (net_tap.c). */
+static unsigned
+parts_to_read(const struct net_queue *q)
 {
 	bool long_ones = atomic_load_explicit(&q->n->coalesce, memory_order_relaxed);
-	uint32_t room = atomic_load_explicit(&q->n->frame_max, memory_order_relaxed) + VLAN;
+
+	return long_ones && q->long_parts ? q->long_parts : 1;
+}
+
+/* False: nothing more can be read now. */
+static bool
+read_one(struct net_queue *q, unsigned parts)
+{
 	struct receive *r = receive_new(q);
-	unsigned iovs;
 
 	if (!r)
 		return false;
-	if (long_ones && sections_for(q, RECEIVE_AT + FRAME_MAX + VLAN + RECEIVE_END) <= q->sections)
-		room = FRAME_MAX + VLAN; /* else a small buffer: no long ones after all */
-	if (!find_room(r, room)) {
+	if (!find_room(r, parts)) {
 		receive_free(r);
 		if (!q->starved)
 			net_count(q, TAKEN_NO_ROOM, 1);
@@ -410,14 +195,9 @@ read_one(struct net_queue *q)
 		return false;
 	}
 	r->iov[0] = (struct iovec){ &r->vnet, VNET };
-	iovs = pieces_iov(r->pieces, queue_memory(q), RECEIVE_AT, r->room, r->iov + 1, READ_PIECES);
-	if (!iovs) {
-		give_up(r);
-		return false;
-	}
 	r->op.done = was_read;
 	q->reads++;
-	io_loop_read_now(q->loop, &r->op, q->tap.slot, r->iov, 1 + iovs);
+	io_loop_read_now(q->loop, &r->op, q->tap.slot, r->iov, parts_iovs(r));
 	return true;
 }
 
@@ -431,16 +211,18 @@ may_read(const struct net_queue *q)
 	       atomic_load_explicit(&q->n->link, memory_order_relaxed);
 }
 
-/* A guest that asks and waits for the answer gets one frame at a time: every further read would be for
- * nothing. Else as many as brought something the last time, and a few. */
+/* A guest that asks and waits for the answer gets one frame at a time: one read brings it, another finds
+ * nothing, and more would be for nothing. Else as many as brought something the last time, and a few; they
+ * hold half of the sections at most. */
 static unsigned
-reads_to_begin(const struct net_queue *q)
+reads_to_begin(const struct net_queue *q, unsigned parts)
 {
-	unsigned depth = q->got * 2 > FEW_READS ? q->got * 2 : FEW_READS;
+	unsigned depth = q->got * 2 > FEW_READS ? q->got * 2 : FEW_READS, most = q->sections / 2 / parts;
 
 	if (q->expected <= 1 && q->got_all <= 1)
-		return 1;
-	return depth < READS ? depth : READS;
+		depth = 2;
+	depth = depth < READS ? depth : READS;
+	return depth < most ? depth : most > 1 ? most : 1;
 }
 
 /* Once a round. All reads are answered in the system call that takes them; the first that finds nothing ends
@@ -448,46 +230,63 @@ reads_to_begin(const struct net_queue *q)
 void
 receive_pump(struct net_queue *q)
 {
-	unsigned depth;
+	unsigned depth, parts;
 
 	if (!may_read(q))
 		return;
-	depth = reads_to_begin(q);
+	parts = parts_to_read(q);
+	depth = reads_to_begin(q, parts);
 	q->got = 0;
-	for (unsigned i = 0; i < depth && read_one(q); i++)
+	for (unsigned i = 0; i < depth && read_one(q, parts); i++)
 		;
 }
 
 /* --- to the guest --- */
 
+/* The next frame's parts are in the packet now, and the guest's when it is sent. */
+static void
+add_frame(struct net_queue *q, struct pages *pages, const struct receive *r)
+{
+	for (unsigned k = 0; k < r->used; k++)
+		pages_add(q, pages, r->section[k], RECEIVE_AT + part_bytes(r, k));
+}
+
+static void
+give_away(struct net_queue *q, struct batch *b, struct receive *r)
+{
+	for (unsigned k = 0; k < r->used; k++)
+		batch_add(q, b, r->section[k]);
+	r->gone = r->used;
+	receive_free(r);
+}
+
 static int
 flush_batch(struct net_queue *q, bool *signal)
 {
+	unsigned most = atomic_load_explicit(&q->n->coalesce, memory_order_relaxed) ? RANGES : BATCH;
 	struct pages pages = { .n = 0 };
-	struct receive *r = q->ready;
+	struct receive *r = q->ready, *next;
 	uint64_t transaction;
 	struct batch *b = batch_new(q, &transaction);
 	int rc;
 
 	if (!b)
 		return -EAGAIN; /* until the guest completes one */
-	for (; r && pages.n < BATCH; r = r->next) {
-		b->run[pages.n] = (struct run){ r->first, r->count };
-		pages_add(q, &pages, r->first, r->len);
-	}
+	do {
+		add_frame(q, &pages, r);
+		r = r->next;
+	} while (r && pages.n + r->used <= most);
 	rc = pages_send(q, &pages, 0, transaction, signal);
 	if (rc < 0) {
 		batch_free(q, b);
 		return rc;
 	}
-	b->n = (uint16_t)pages.n;
-	while (q->ready != r) {
-		struct receive *sent = q->ready;
-
-		q->ready = sent->next;
-		receive_free(sent);
+	for (struct receive *sent = q->ready; sent != r; sent = next) {
+		next = sent->next;
+		give_away(q, b, sent);
 	}
-	if (!q->ready)
+	q->ready = r;
+	if (!r)
 		q->ready_last = &q->ready;
 	return 0;
 }
@@ -514,8 +313,6 @@ receive_drop(struct net_queue *q)
 	q->ready_last = &q->ready;
 	for (struct receive *next; r; r = next) {
 		next = r->next;
-		if (r->generation == q->generation)
-			sections_release(q, r->first, r->count);
 		receive_free(r);
 	}
 }
@@ -526,7 +323,7 @@ receive_buffer(struct net_queue *q, const struct net_buffer *b)
 	unsigned shares;
 
 	q->receive = *b;
-	q->sections = q->free_sections = q->first_section = q->next_section = 0;
+	q->sections = q->free_sections = q->first_section = q->look_from = q->long_parts = 0;
 	q->generation++;
 	if (!q->ch)
 		return; /* once more when it is opened */
@@ -541,7 +338,10 @@ receive_buffer(struct net_queue *q, const struct net_buffer *b)
 	if (q->index >= shares)
 		return;
 	q->sections = q->free_sections = b->sections / shares;
-	q->first_section = q->index * q->sections;
+	q->first_section = q->look_from = q->index * q->sections;
+	q->part = b->section - RECEIVE_AT - RECEIVE_END;
+	q->part_pieces = parts_pieces(b);
+	q->long_parts = parts_of_long_ones(b, q->sections);
 }
 
 static void

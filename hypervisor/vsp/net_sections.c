@@ -19,48 +19,45 @@ is_used(const struct net_queue *q, uint32_t i)
 }
 
 static void
-mark(struct net_queue *q, uint32_t first, uint32_t count)
+mark(struct net_queue *q, uint16_t i)
 {
-	for (uint32_t i = first; i < first + count; i++)
-		q->used[i / 64] |= 1ull << i % 64;
-	q->free_sections -= count;
+	q->used[i / 64] |= 1ull << i % 64;
+	q->free_sections--;
 }
 
 void
-sections_release(struct net_queue *q, uint32_t first, uint32_t count)
+sections_release(struct net_queue *q, uint16_t section)
 {
-	for (uint32_t i = first; i < first + count; i++)
-		q->used[i / 64] &= ~(1ull << i % 64);
-	q->free_sections += count;
+	q->used[section / 64] &= ~(1ull << section % 64);
+	q->free_sections++;
 	q->starved = false;
+	if (section < q->look_from)
+		q->look_from = section;
 }
 
-/* So many in a row, from where the last were found, once around. */
+/* The lowest that is free: those that were in use last are in the processor's cache. */
 bool
-sections_take(struct net_queue *q, uint32_t count, uint32_t keep, uint16_t *first)
+sections_take(struct net_queue *q, uint32_t keep, uint16_t *section)
 {
-	uint32_t row = 0, at = q->next_section;
+	uint32_t end = q->first_section + q->sections, at = q->look_from;
 
-	if (q->free_sections < count + keep || count > q->sections)
+	if (q->free_sections <= keep)
 		return false;
-	for (uint32_t n = 0; n < q->sections + count; n++, at++) {
-		if (at == q->sections)
-			at = row = 0;
-		row = is_used(q, q->first_section + at) ? 0 : row + 1;
-		if (row < count)
-			continue;
-		*first = (uint16_t)(q->first_section + at + 1 - count);
-		q->next_section = (at + 1) % q->sections;
-		mark(q, *first, count);
-		return true;
-	}
-	return false;
-}
+	while (at < end) {
+		uint64_t is_free = ~q->used[at / 64] & UINT64_MAX << at % 64;
 
-uint32_t
-sections_for(const struct net_queue *q, uint32_t bytes)
-{
-	return (bytes + q->receive.section - 1) / q->receive.section;
+		if (is_free) {
+			at = at / 64 * 64 + (uint32_t)__builtin_ctzll(is_free);
+			break;
+		}
+		at = (at / 64 + 1) * 64;
+	}
+	if (at >= end)
+		return false;
+	*section = (uint16_t)at;
+	mark(q, *section);
+	q->look_from = at + 1;
+	return true;
 }
 
 /* --- batches --- */
@@ -81,6 +78,14 @@ batch_new(struct net_queue *q, uint64_t *transaction)
 	*transaction = (uint64_t)q->generation << 32 | (i + 1);
 	q->batches[i].n = 0;
 	return &q->batches[i];
+}
+
+void
+batch_add(struct net_queue *q, struct batch *b, uint16_t section)
+{
+	q->chain[section] = b->first;
+	b->first = section;
+	b->n++;
 }
 
 void
@@ -110,16 +115,13 @@ batch_at(struct net_queue *q, uint32_t number)
 }
 
 bool
-batch_claim(struct net_queue *q, struct batch *b, uint32_t first, uint32_t count)
+batch_claim(struct net_queue *q, struct batch *b, uint16_t section)
 {
-	if (b->n == BATCH || !count || first < q->first_section ||
-	    !within(first - q->first_section, count, q->sections))
+	if (b->n == RANGES || section < q->first_section || section - q->first_section >= q->sections ||
+	    is_used(q, section))
 		return false;
-	for (uint32_t i = 0; i < count; i++)
-		if (is_used(q, first + i))
-			return false;
-	mark(q, first, count);
-	b->run[b->n++] = (struct run){ (uint16_t)first, (uint16_t)count };
+	mark(q, section);
+	batch_add(q, b, section);
 	return true;
 }
 
@@ -135,8 +137,10 @@ receive_completed(struct net_queue *q, uint64_t transaction)
 		return;
 	}
 	b = &q->batches[number - 1];
-	for (unsigned i = 0; i < b->n; i++)
-		sections_release(q, b->run[i].first, b->run[i].count);
+	for (uint16_t section = b->first; b->n; b->n--) {
+		sections_release(q, section);
+		section = q->chain[section];
+	}
 	batch_free(q, b);
 }
 
@@ -165,44 +169,36 @@ pages_send(struct net_queue *q, struct pages *p, uint32_t channel, uint64_t tran
 
 /* --- control messages --- */
 
-static bool
-section_write(struct net_queue *q, uint32_t section, const void *bytes, uint32_t len)
-{
-	struct net_pieces *ps = &q->pieces;
-
-	ps->n = ps->bytes = 0;
-	return pieces_add_buffer(ps, queue_memory(q), &q->receive, section * q->receive.section, len) == 0 &&
-	       pieces_write(ps, queue_memory(q), 0, bytes, len);
-}
-
 int
 receive_control(struct net_queue *q, const struct control *c, bool *signal)
 {
 	struct pages pages = { .n = 0 };
+	struct gmem *mem = queue_memory(q);
 	struct batch *b;
 	uint64_t transaction;
-	uint16_t first;
-	uint32_t count;
+	uint16_t section;
+	uint32_t at;
 	int rc;
 
 	if (!q->receive.pfn)
 		return 0; /* nobody can be told */
-	count = sections_for(q, c->len);
 	b = batch_new(q, &transaction);
 	if (!b)
 		return -ENOBUFS;
-	if (!sections_take(q, count, 0, &first)) {
+	if (!sections_take(q, 0, &section)) {
 		batch_free(q, b);
 		return -ENOBUFS;
 	}
-	section_write(q, first, c->bytes, c->len);
-	pages_add(q, &pages, first, c->len);
+	at = section * q->receive.section;
+	buffer_write(&q->receive, mem, at, c->bytes, c->len);
+	buffer_dirty(&q->receive, mem, at, c->len);
+	pages_add(q, &pages, section, c->len);
 	rc = pages_send(q, &pages, 1, transaction, signal);
 	if (rc < 0) {
-		sections_release(q, first, count);
+		sections_release(q, section);
 		batch_free(q, b);
 		return rc;
 	}
-	b->run[b->n++] = (struct run){ first, (uint16_t)count };
+	batch_add(q, b, section);
 	return 0;
 }

@@ -213,15 +213,15 @@ save_batches(struct net_queue *q, struct snap *s)
 	snap_u32(s, "held", &n, BATCHES);
 	for (uint32_t i = 0; i < q->batches_made; i++) {
 		struct batch *b = &q->batches[i];
-		uint32_t number = i + 1, runs = b->n;
+		uint32_t number = i + 1, sections = b->n;
 
-		if (!runs)
+		if (!sections)
 			continue;
 		snap_u32(s, "number", &number, BATCHES);
-		snap_u32(s, "runs", &runs, BATCH);
-		for (uint32_t k = 0; k < runs; k++) {
-			snap_u16(s, "first", &b->run[k].first, SECTIONS - 1);
-			snap_u16(s, "count", &b->run[k].count, SECTIONS);
+		snap_u32(s, "sections", &sections, RANGES);
+		for (uint16_t section = b->first; sections; sections--) {
+			snap_u16(s, "section", &section, SECTIONS - 1);
+			section = q->chain[section];
 		}
 	}
 }
@@ -229,23 +229,22 @@ save_batches(struct net_queue *q, struct snap *s)
 static void
 restore_batch(struct net_queue *q, struct snap *s)
 {
-	uint32_t number = 0, runs = 0;
+	uint32_t number = 0, sections = 0;
 	struct batch *b;
 
 	snap_u32(s, "number", &number, BATCHES);
-	snap_u32(s, "runs", &runs, BATCH);
-	b = runs && !s->rc ? batch_at(q, number) : NULL;
+	snap_u32(s, "sections", &sections, RANGES);
+	b = sections && !s->rc ? batch_at(q, number) : NULL;
 	snap_check(s, b != NULL, "number", "there twice, or without sections");
 	if (!b)
 		return;
 	b->n = 0;
-	for (uint32_t k = 0; k < runs && !s->rc; k++) {
-		struct run r = { 0, 0 };
+	while (sections-- && !s->rc) {
+		uint16_t section = 0;
 
-		snap_u16(s, "first", &r.first, SECTIONS - 1);
-		snap_u16(s, "count", &r.count, SECTIONS);
-		snap_check(s, !s->rc && batch_claim(q, b, r.first, r.count), "first",
-		    "sections that are not the queue's, or held twice");
+		snap_u16(s, "section", &section, SECTIONS - 1);
+		snap_check(s, !s->rc && batch_claim(q, b, section), "section",
+		    "not one of the queue's, or held twice");
 	}
 }
 

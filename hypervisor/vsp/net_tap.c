@@ -19,7 +19,7 @@
 #include "hypervisor/disk/file.h"
 #include "hypervisor/vsp/net_private.h"
 
-enum { SETTLE_MS = 1000, LONG_ONES = 3 };
+enum { SETTLE_MS = 1000 };
 
 static int
 check_socket(int fd, struct err *e)
@@ -92,14 +92,12 @@ tap_join(int fd, bool join)
 	(void)ioctl(fd, TUNSETQUEUE, &r);
 }
 
-/* Has every queue room for a few frames of any length? */
 static bool
 has_room_for_long_ones(const struct net *n)
 {
 	const struct net_buffer *b = &n->queue[0].receive;
 
-	return b->pfn &&
-	       (uint64_t)(b->sections / nvsp_shares(n, b->sections)) * b->section >= LONG_ONES * FRAME_MAX;
+	return b->pfn && parts_of_long_ones(b, b->sections / nvsp_shares(n, b->sections));
 }
 
 /* Which of the tap's frames the guest can take as they are. */

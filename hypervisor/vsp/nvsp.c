@@ -157,15 +157,17 @@ on_ndis_config(struct net_queue *q, struct send *s, const uint8_t *m)
 
 /* --- buffers: the control thread finds them, and gives them to every queue --- */
 
+/* Whole pages where long frames come in parts: fewer parts, and each in as few pages as can be. */
 uint32_t
 nvsp_section(const struct net *n)
 {
 	enum { LINE = 64 };
+	uint32_t unit = atomic_load(&n->version) >= NVSP_6_1 ? LONG_SECTION : LINE;
 	uint32_t bytes = RECEIVE_AT + n->mtu + ETHERNET + VLAN + RECEIVE_END;
 
 	if (bytes < CONTROL_MAX)
 		bytes = CONTROL_MAX;
-	return (bytes + LINE - 1) / LINE * LINE;
+	return (bytes + unit - 1) / unit * unit;
 }
 
 unsigned
@@ -350,8 +352,9 @@ on_control(struct net_queue *q, struct send *s)
 		nvsp_answer(q, s, MSG_RNDIS_COMPLETE, NVSP_OK);
 }
 
+/* copied: the guest has the packet in a section of its send buffer. */
 static void
-on_data(struct net_queue *q, struct send *s)
+on_data(struct net_queue *q, struct send *s, bool copied)
 {
 	uint32_t status;
 
@@ -361,6 +364,7 @@ on_data(struct net_queue *q, struct send *s)
 	}
 	s->left = 1;
 	status = rndis_send(q, s);
+	s->patient = copied && status == NVSP_OK;
 	put_le32(s->message, MSG_RNDIS_COMPLETE);
 	put_le32(s->message + 4, status);
 	s->len = NVSP_MESSAGE;
@@ -378,7 +382,7 @@ on_rndis(struct net_queue *q, struct send *s, const struct packet *p, const uint
 	else if (channel == CHANNEL_CONTROL)
 		on_control(q, s);
 	else if (channel == CHANNEL_DATA)
-		on_data(q, s);
+		on_data(q, s, p->type == PACKET_INBAND);
 	else
 		nvsp_refuse(q, s, MISTAKE_NVSP, MSG_RNDIS);
 }

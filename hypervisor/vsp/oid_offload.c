@@ -103,10 +103,17 @@ put_offloads(const struct net *n, const uint8_t *in, uint32_t in_len, uint8_t *o
 	return len;
 }
 
+/* Long frames come in parts, as the vSwitch has told them since NVSP 6.1. */
+static bool
+takes_parts(const struct net *n)
+{
+	return atomic_load(&n->version) >= NVSP_6_1;
+}
+
 uint32_t
 offload_capabilities(struct net *n, const uint8_t *in, uint32_t in_len, uint8_t *out)
 {
-	return put_offloads(n, in, in_len, out, true, false);
+	return put_offloads(n, in, in_len, out, true, takes_parts(n));
 }
 
 uint32_t
@@ -136,6 +143,13 @@ offload_apply(struct net *n)
 		net_ask(n);
 }
 
+/* The tap's frames are of both or of neither. */
+static bool
+wants_coalescing(const uint8_t *in, uint32_t in_len)
+{
+	return in_len > AT_RSC_V6 && in[AT_RSC_V4] == RSC_ON && in[AT_RSC_V6] == RSC_ON;
+}
+
 uint32_t
 offload_set(struct net *n, const uint8_t *in, uint32_t in_len)
 {
@@ -146,11 +160,13 @@ offload_set(struct net *n, const uint8_t *in, uint32_t in_len)
 	for (size_t i = 0; i < SUMS; i++)
 		if (in[AT_SUMS + i] > SUM_MOST)
 			return RNDIS_INVALID_DATA;
+	if (wants_coalescing(in, in_len) && !takes_parts(n))
+		return RNDIS_NOT_SUPPORTED;
 	for (size_t i = 0; i < SUMS; i++)
 		if (in[AT_SUMS + i]) /* 0: as it was */
 			n->checksum_state[i] = in[AT_SUMS + i];
 	if (in_len > AT_RSC_V6) {
-		if (in[AT_RSC_V4] == RSC_ON && in[AT_RSC_V6] == RSC_ON)
+		if (wants_coalescing(in, in_len))
 			atomic_store(&n->coalesce, true);
 		else if (in[AT_RSC_V4] == RSC_OFF || in[AT_RSC_V6] == RSC_OFF)
 			atomic_store(&n->coalesce, false);

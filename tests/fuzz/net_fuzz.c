@@ -21,6 +21,7 @@ struct fuzzed {
 	struct fake_net x;
 	struct input in;
 	bool open[CHANNELS], lost; /* lost: a ring or a state was spoilt, nothing is promised */
+	bool usual;                /* all was agreed on as drivers do it: so are the frames */
 	unsigned wanted[CHANNELS];
 	uint64_t held[HELD]; /* packets that the guest has not completed, of channel 0 */
 	unsigned n_held;
@@ -63,6 +64,16 @@ run(struct fuzzed *z)
 	must(fake_net_run(&z->x));
 }
 
+/* Every frame of a packet can be put together. */
+static void
+frames_are_whole(struct fuzzed *z)
+{
+	static uint8_t frame[FAKE_MAX_FRAME];
+
+	for (uint32_t k = 0; k < z->x.ranges;)
+		must(fake_net_frame(&z->x, &k, frame, sizeof(frame)) > 0);
+}
+
 static void
 receive(struct fuzzed *z, unsigned i, bool keep)
 {
@@ -80,6 +91,8 @@ receive(struct fuzzed *z, unsigned i, bool keep)
 			for (uint32_t k = 0; k < z->x.ranges; k++)
 				must(z->x.range[k].at + (uint64_t)z->x.range[k].len <=
 				     FAKE_RECEIVE_PAGES * GMEM_PAGE);
+			if (z->usual && get_le32(z->x.nvsp + 4) == 0)
+				frames_are_whole(z);
 			if (!keep || i || z->n_held == HELD)
 				fake_net_complete(&z->x, i, h.transaction);
 			else
@@ -106,6 +119,7 @@ nvsp(struct fuzzed *z, unsigned i)
 	uint8_t m[NVSP_LEN] = { 0 };
 	uint32_t len = take(&z->in) % (NVSP_LEN + 1);
 
+	z->usual = false;
 	m[0] = types[take(&z->in) % 10];
 	put_le32(m + 4, take_number(&z->in));
 	put_le32(m + 8, take_number(&z->in));
@@ -197,6 +211,7 @@ raw_packet(struct fuzzed *z, unsigned i)
 	uint16_t type = take(&z->in) % 14;
 	size_t ext_len = take(&z->in) % (sizeof(ext) + 1) / 8 * 8, len = take(&z->in) % (sizeof(p) + 1);
 
+	z->usual = false;
 	take_bytes(&z->in, ext, ext_len);
 	take_bytes(&z->in, p, len);
 	if (fake_send(&z->x.c[i], type, flags, 4, ext, ext_len, p, len) && type != PACKET_COMPLETION)
@@ -261,6 +276,16 @@ subchannels(struct fuzzed *z, unsigned i)
 	run(z);
 }
 
+/* Long frames: 1 off, 2 on. */
+static void
+coalesce(struct fuzzed *z, uint8_t how)
+{
+	uint8_t params[28] = { 0x80, 3, 28 };
+
+	params[22] = params[23] = how;
+	must(fake_set(&z->x, 0xfc01020c, params, sizeof(params)) != UINT32_MAX);
+}
+
 /* All is closed, and a driver begins anew, as far as the input wants. */
 static void
 begin_again(struct fuzzed *z, uint8_t how)
@@ -281,8 +306,11 @@ begin_again(struct fuzzed *z, uint8_t how)
 	z->open[0] = true;
 	if (how & 1)
 		must(fake_net_agree(&z->x, versions[(how >> 4) % 6], how & 8 ? 9000 : 1500));
-	if ((how & 3) == 3)
+	z->usual = (how & 3) == 3;
+	if (z->usual)
 		must(fake_rndis_initialize(&z->x) && fake_filter(&z->x, 0x2f));
+	if (z->usual && how & 4)
+		coalesce(z, 2);
 }
 
 /* --- the host --- */
@@ -290,8 +318,14 @@ begin_again(struct fuzzed *z, uint8_t how)
 static void
 frames(struct fuzzed *z)
 {
-	uint8_t frame[1600] = { 0 }, vnet[FAKE_VNET] = { 0 }, how = take(&z->in);
-	size_t len = take(&z->in) * 6u;
+	static const uint8_t segments[FAKE_VNET] = { 1, 1, 54, 0, 180, 5, 34, 0, 16 };
+	static uint8_t frame[FAKE_MAX_FRAME];
+	uint8_t vnet[FAKE_VNET] = { 0 }, how = take(&z->in);
+	size_t len = take(&z->in) * (how >> 4 == 15 ? 260u : 6u);
+
+	memset(frame, 0, sizeof(frame));
+	if (how >> 4 == 15)
+		memcpy(vnet, segments, sizeof(vnet));
 
 	memcpy(frame, z->x.config.mac, 6);
 	take_bytes(&z->in, frame + 12, 30);
@@ -396,7 +430,7 @@ end(struct fuzzed *z)
 	for (unsigned again = 0; again < 200; again++) {
 		owed = 0;
 		empty_taps(z);
-		run(z);
+		fake_net_wait(&z->x);
 		for (unsigned i = 0; i < CHANNELS; i++) {
 			receive(z, i, false);
 			owed += z->open[i] && !z->lost ? z->wanted[i] : 0;

@@ -293,7 +293,7 @@ for _, bits in ipairs({ 64, 32 }) do
 		check_log(log, sum.criticals)
 		lab.check(rss2 - rss < GROWS, "its own memory grew from %d to %d KiB", rss, rss2)
 		lab.equal(threads2, nthreads, "threads")
-		lab.equal(fds2, fds, "descriptors")
+		lab.check(fds2 <= fds, "descriptors grew from %d to %d", fds, fds2)
 		local served = { Reads = 0, Writes = 0, Errors = 0 }
 		for _, disk in ipairs(vm:call("disk.list").Disks) do
 			for what in pairs(served) do

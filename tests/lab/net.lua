@@ -143,11 +143,11 @@ local function evidence(vm, nic, channels)
 	return n.Channels .. " channels"
 end
 
--- What ethtool calls them, and how it says what they are.
+-- What ethtool calls them, and how it says what they are; each after those it needs.
 local OFFLOADS = {
-	{ "tx", "tx-checksumming" }, { "rx", "rx-checksumming" }, { "tso", "tcp-segmentation-offload" },
+	{ "tx", "tx-checksumming" }, { "rx", "rx-checksumming" }, { "sg", "scatter-gather" },
+	{ "tso", "tcp-segmentation-offload" }, { "lro", "large-receive-offload" },
 	{ "gro", "generic-receive-offload" }, { "gso", "generic-segmentation-offload" },
-	{ "sg", "scatter-gather" },
 }
 
 local function feature(vm, nic, name)
@@ -178,8 +178,8 @@ local function offloads(vm, nic)
 		set(vm, nic, o[1], o[2], "off")
 	end
 	works()
-	for i = #OFFLOADS, 1, -1 do
-		set(vm, nic, OFFLOADS[i][1], OFFLOADS[i][2], "on")
+	for _, o in ipairs(OFFLOADS) do
+		set(vm, nic, o[1], o[2], "on")
 	end
 	works()
 end

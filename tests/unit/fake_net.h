@@ -24,7 +24,7 @@ enum {
 	FAKE_NET_VPS = 4,
 	FAKE_NET_RING = 9, /* pages of each ring, its control page included */
 	FAKE_RECEIVE = 4 << 20,
-	FAKE_RECEIVE_PAGES = 64,
+	FAKE_RECEIVE_PAGES = 256,
 	FAKE_SEND = 6 << 20,
 	FAKE_SEND_PAGES = 24,
 	FAKE_DATA = 8 << 20,
@@ -33,6 +33,7 @@ enum {
 	FAKE_VNET = 12,
 	NVSP_LEN = 40,
 	FAKE_MAX_FRAME = 70000,
+	FAKE_RANGES = 562, /* as many as Linux takes */
 };
 
 struct fake_net {
@@ -44,6 +45,7 @@ struct fake_net {
 	struct wire_offer offer;
 	int tap[FAKE_NET_VPS]; /* our ends */
 	bool work;
+	bool backwards;         /* page n of the receive buffer is its memory's last but n */
 	uint32_t receive, send; /* GPADLs */
 	uint32_t section, sections;
 	uint32_t next_id; /* of RNDIS requests */
@@ -52,7 +54,7 @@ struct fake_net {
 	uint32_t ranges;
 	struct {
 		uint32_t len, at;
-	} range[64];
+	} range[FAKE_RANGES];
 	uint8_t nvsp[128]; /* payload of the last packet */
 };
 
@@ -73,6 +75,15 @@ fake_net_run(struct fake_net *x)
 		ended = fake_loop_run(x->loop) && ended;
 	}
 	return ended;
+}
+
+/* The same, and a time in which all has been told that may wait for company. */
+static inline void
+fake_net_wait(struct fake_net *x)
+{
+	fake_net_run(x);
+	fake_loop_pass(x->loop, 1000000);
+	fake_net_run(x);
 }
 
 /* A frame arrives: vnet (NULL: zeros), then the bytes. */
@@ -193,7 +204,7 @@ fake_net_open(struct fake_net *x)
 static inline unsigned
 fake_net_recv(struct fake_net *x, unsigned i, struct packet_head *h)
 {
-	uint8_t all[1024] = { 0 };
+	static uint8_t all[24 + 8 * FAKE_RANGES];
 	struct fake_ring *r = &x->c[i].in;
 	uint32_t at = r->control->read_index;
 	long len;
@@ -207,7 +218,7 @@ fake_net_recv(struct fake_net *x, unsigned i, struct packet_head *h)
 	if (h->type == PACKET_XFER_PAGES) {
 		x->held = h->transaction;
 		x->ranges = get_le32(all + 20);
-		for (uint32_t k = 0; k < x->ranges && k < 64; k++) {
+		for (uint32_t k = 0; k < x->ranges && k < FAKE_RANGES; k++) {
 			x->range[k].len = get_le32(all + 24 + 8 * k);
 			x->range[k].at = get_le32(all + 28 + 8 * k);
 		}
@@ -224,10 +235,65 @@ fake_net_complete(struct fake_net *x, unsigned i, uint64_t transaction)
 	return fake_send(&x->c[i], PACKET_COMPLETION, 0, transaction, NULL, 0, m, sizeof(m));
 }
 
+/* Range k, until the next is asked for. */
 static inline const uint8_t *
 fake_net_received(struct fake_net *x, unsigned k)
 {
-	return gmem_span(x->f.mem, FAKE_RECEIVE + x->range[k].at, x->range[k].len);
+	static uint8_t copy[FAKE_RECEIVE_PAGES * GMEM_PAGE];
+	uint32_t at = x->range[k].at, len = x->range[k].len;
+
+	if (!x->backwards)
+		return gmem_span(x->f.mem, FAKE_RECEIVE + at, len);
+	for (uint32_t i = 0; i < len && at < sizeof(copy); i++, at++)
+		gmem_read(x->f.mem,
+		    FAKE_RECEIVE + (FAKE_RECEIVE_PAGES - 1 - at / GMEM_PAGE) * GMEM_PAGE + at % GMEM_PAGE,
+		    copy + i, 1);
+	return copy;
+}
+
+/* Of a message its record of that type, internal ones with bit 31: its 4 bytes; false: there is none. */
+static inline bool
+fake_record(const uint8_t *m, uint32_t type, uint32_t *value)
+{
+	const uint8_t *p = m + 8 + get_le32(m + 28);
+
+	for (uint32_t left = get_le32(m + 32); left >= 16; left -= get_le32(p), p += get_le32(p))
+		if (get_le32(p + 4) == type) {
+			*value = get_le32(p + get_le32(p + 8));
+			return true;
+		}
+	return false;
+}
+
+/* The frame that begins in range *k of the last packet, as Linux puts it together since 5.12; *k: the next
+ * one's. Its length, -1: a driver would drop it. */
+static inline long
+fake_net_frame(struct fake_net *x, uint32_t *k, uint8_t *frame, size_t cap)
+{
+	enum { IS_PART = 1, IS_FIRST = 2, IS_LAST = 4 };
+	uint32_t len = 0, id = 0;
+
+	for (bool first = true;; first = false) {
+		const uint8_t *m = fake_net_received(x, *k);
+		uint32_t part = 0, n = get_le32(m + 12), from = 8 + get_le32(m + 8), flags;
+
+		if (*k >= x->ranges || x->range[*k].len > x->section || x->range[*k].at % x->section != 0 ||
+		    get_le32(m) != 1 || get_le32(m + 4) != x->range[*k].len || from + n != x->range[*k].len ||
+		    len + n > cap)
+			return -1;
+		flags = fake_record(m, 0x80000001, &part) ? part >> 8 & 0xff : 0;
+		memcpy(frame + len, m + from, n);
+		len += n;
+		++*k;
+		if (first && !flags)
+			return len;
+		if (!(flags & IS_PART) || (part & 0xff) != 1 || first != !!(flags & IS_FIRST) ||
+		    (!first && part >> 16 != id))
+			return -1;
+		id = part >> 16;
+		if (flags & IS_LAST)
+			return len;
+	}
 }
 
 /* Sends an NVSP message; true when it was completed, with the answer in x->nvsp. */
@@ -260,6 +326,20 @@ fake_net_lend(struct fake_net *x, uint64_t gpa, uint32_t pages)
 	return fake_gpadl(&x->f, x->c[0].relid, gpa / GMEM_PAGE, pages);
 }
 
+static inline uint32_t
+fake_net_lend_backwards(struct fake_net *x)
+{
+	enum { ID = 50 };
+	uint64_t pfn[FAKE_RECEIVE_PAGES];
+
+	for (uint64_t i = 0; i < FAKE_RECEIVE_PAGES; i++)
+		pfn[i] = FAKE_RECEIVE / GMEM_PAGE + FAKE_RECEIVE_PAGES - 1 - i;
+	return fake_gpadl_pages(
+		   &x->f, x->c[0].relid, ID, pfn, FAKE_RECEIVE_PAGES, 0, FAKE_RECEIVE_PAGES * GMEM_PAGE) == 0
+		   ? ID
+		   : 0;
+}
+
 /* Up to both buffers; false when anything was refused. */
 static inline bool
 fake_net_agree(struct fake_net *x, uint32_t version, uint32_t mtu)
@@ -271,7 +351,8 @@ fake_net_agree(struct fake_net *x, uint32_t version, uint32_t mtu)
 		return false;
 	if (!fake_nvsp_numbers(x, 100, 6, version >= 0x50000 ? 30 : 1, 0))
 		return false;
-	x->receive = fake_net_lend(x, FAKE_RECEIVE, FAKE_RECEIVE_PAGES);
+	x->receive = x->backwards ? fake_net_lend_backwards(x)
+				  : fake_net_lend(x, FAKE_RECEIVE, FAKE_RECEIVE_PAGES);
 	if (!fake_nvsp_numbers(x, 101, x->receive, FAKE_RECEIVE_ID, 0) || get_le32(x->nvsp) != 102 ||
 	    get_le32(x->nvsp + 4) != 1 || get_le32(x->nvsp + 8) != 1)
 		return false;

@@ -236,7 +236,7 @@ small_and_strange_buffers_are_refused_or_used(void **state)
 {
 	static const struct {
 		uint32_t offset, len;
-	} kinds[] = { { 0, 1 }, { 0, 1000 }, { 4095, 1 }, { 100, 1727 }, { 100, 1728 }, { 4000, 8000 },
+	} kinds[] = { { 0, 1 }, { 0, 1000 }, { 4095, 1 }, { 100, 8191 }, { 100, 8192 }, { 4000, 20000 },
 		{ 1, 16 * 4096 - 1 } };
 	uint64_t pfn[16];
 
@@ -250,13 +250,13 @@ small_and_strange_buffers_are_refused_or_used(void **state)
 		assert_int_equal(
 		    fake_gpadl_pages(&x.f, x.c[0].relid, 50, pfn, used, kinds[i].offset, kinds[i].len), 0);
 		assert_true(fake_nvsp_numbers(&x, 101, 50, 1, 0));
-		if (kinds[i].len < 1728) {
+		if (kinds[i].len < 8192) {
 			assert_int_equal(get_le32(x.nvsp + 4), 2);
 			assert_true(fake_teardown(&x.f, x.c[0].relid, 50));
 			continue;
 		}
 		assert_int_equal(get_le32(x.nvsp + 4), 1);
-		assert_int_equal(get_le32(x.nvsp + 20), kinds[i].len / 1728);
+		assert_int_equal(get_le32(x.nvsp + 20), kinds[i].len / 8192);
 		assert_true(fake_nvsp_numbers(&x, 101, 50, 1, 0)); /* twice */
 		assert_int_equal(get_le32(x.nvsp + 4), 2);
 	}

@@ -163,6 +163,89 @@ what_was_set_is_still_set(void **state)
 	assert_memory_equal(fake_net_received(&x, 0) + 44, told, sizeof(told));
 }
 
+static const struct {
+	uint8_t flags, gso;
+	uint16_t hdr, size, start, off, bufs;
+} segments = { 1, 1, 54, 1460, 34, 16, 0 };
+
+static void
+long_frames(void)
+{
+	uint8_t params[28] = { 0x80, 3, 28 };
+
+	params[22] = params[23] = 2;
+	assert_int_equal(fake_set(&x, 0xfc01020c, params, sizeof(params)), 0);
+}
+
+static void
+a_frame_in_parts_is_given_back_elsewhere(void **state)
+{
+	static uint8_t sent[60000], back[60000];
+	struct packet_head h;
+	uint64_t held;
+
+	(void)state;
+	fake_net_drop(&x); /* one queue, which has all sections */
+	x.config.queues = 1;
+	assert_int_equal(vmbus_new(&x.f.bus, &x.f.host, NULL), 0);
+	fake_net_make(&x);
+	assert_true(fake_net_up(&x, 0x60001, MTU));
+	long_frames();
+	fake_flow(&x, sent, sizeof(sent), 7);
+	assert_true(fake_net_inject(&x, 0, &segments, sent, sizeof(sent)));
+	fake_net_run(&x);
+	assert_int_equal(fake_net_recv(&x, 0, &h), PACKET_XFER_PAGES);
+	held = h.transaction;
+	save();
+	assert_int_equal(restore(state_buf, state_len), 0);
+	vmbus_restored(x.f.bus);
+	for (unsigned i = 0; i < 4 * x.sections / 8; i++) { /* the guest's parts are left alone */
+		uint32_t k = 0;
+
+		sent[100] = (uint8_t)i;
+		assert_true(fake_net_inject(&x, 0, &segments, sent, sizeof(sent)));
+		fake_net_run(&x);
+		assert_int_equal(fake_net_recv(&x, 0, &h), PACKET_XFER_PAGES);
+		assert_int_equal(fake_net_frame(&x, &k, back, sizeof(back)), sizeof(sent));
+		assert_memory_equal(back, sent, sizeof(sent));
+		assert_true(fake_net_complete(&x, 0, h.transaction));
+		fake_net_run(&x);
+		if (i == 9)
+			assert_true(fake_net_complete(&x, 0, held));
+	}
+}
+
+static bool
+is_dirty(const uint64_t *bitmap, uint64_t gpa)
+{
+	return bitmap[gpa / GMEM_PAGE / 64] >> gpa / GMEM_PAGE % 64 & 1;
+}
+
+static void
+what_a_frame_has_written_is_noted(void **state)
+{
+	static uint64_t bitmap[(FAKE_NET_MB << 20) / GMEM_PAGE / 64];
+	static uint8_t sent[30000];
+	struct packet_head h;
+
+	(void)state;
+	long_frames();
+	assert_int_equal(gmem_track(x.f.mem, true, NULL), 0);
+	for (size_t len = 60; len <= sizeof(sent); len += 29940) {
+		fake_flow(&x, sent, (uint32_t)len, 7);
+		gmem_take_dirty(x.f.mem, 0, bitmap);
+		assert_true(fake_net_inject(&x, 0, len > 60 ? &segments : NULL, sent, len));
+		fake_net_run(&x);
+		gmem_take_dirty(x.f.mem, 0, bitmap);
+		assert_int_equal(fake_net_recv(&x, 0, &h), PACKET_XFER_PAGES);
+		for (uint32_t k = 0; k < x.ranges; k++)
+			for (uint32_t at = 0; at < x.range[k].len; at += 64)
+				assert_true(is_dirty(bitmap, FAKE_RECEIVE + x.range[k].at + at));
+		assert_true(fake_net_complete(&x, 0, h.transaction));
+		fake_net_run(&x);
+	}
+}
+
 static void
 a_failed_save_leaves_it_working(void **state)
 {
@@ -213,6 +296,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		unit(traffic_goes_on_elsewhere),
 		unit(what_was_set_is_still_set),
+		unit(a_frame_in_parts_is_given_back_elsewhere),
+		unit(what_a_frame_has_written_is_noted),
 		unit(a_failed_save_leaves_it_working),
 		unit(a_changed_file_does_no_harm),
 	};

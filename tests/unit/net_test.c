@@ -151,10 +151,66 @@ frames_of_9000_bytes_pass_where_the_network_carries_them(void **state)
 	leaves(9014);
 }
 
+/* What is in `message`, in a section of the send buffer. */
+static bool
+send_copied(uint32_t section, uint64_t transaction, uint32_t len)
+{
+	uint8_t m[NVSP_LEN] = { 107 };
+
+	gmem_write(x.f.mem, FAKE_SEND + section * 6144, message, len);
+	put_le32(m + 8, section);
+	put_le32(m + 12, len);
+	return fake_send(&x.c[0], PACKET_INBAND, PACKET_WANTS_REPLY, transaction, NULL, 0, m, sizeof(m)) &&
+	       fake_net_run(&x);
+}
+
+static void
+who_has_copied_a_packet_is_told_of_its_end_with_what_comes_next(void **state)
+{
+	enum { WAIT = 32 };
+	struct packet_head h;
+	uint32_t len;
+
+	(void)state;
+	up(0x60001, MTU);
+	make_frame(false, 100);
+	len = fake_packet(message, NULL, 0, frame, 100);
+	assert_true(send_copied(0, 1, len));
+	assert_int_equal(fake_net_sent(&x, 0, vnet, got, sizeof(got)), 100);
+	assert_int_equal(fake_net_recv(&x, 0, &h), 0);
+	make_frame(true, 100);
+	assert_true(fake_net_inject(&x, 0, NULL, frame, 100)); /* the answer to it */
+	assert_true(fake_net_run(&x));
+	assert_int_equal(fake_net_recv(&x, 0, &h), PACKET_COMPLETION);
+	assert_int_equal(h.transaction, 1);
+	assert_int_equal(fake_net_recv(&x, 0, &h), PACKET_XFER_PAGES);
+	fake_net_complete(&x, 0, h.transaction);
+
+	assert_true(send_copied(0, 2, len)); /* nothing comes: half a millisecond */
+	fake_loop_pass(x.loop, 400000);
+	assert_int_equal(fake_net_recv(&x, 0, &h), 0);
+	fake_loop_pass(x.loop, 200000);
+	assert_int_equal(fake_net_recv(&x, 0, &h), PACKET_COMPLETION);
+	assert_int_equal(h.transaction, 2);
+
+	for (unsigned i = 1; i < WAIT; i++)
+		assert_true(send_copied(i % 16, i, len));
+	assert_int_equal(fake_net_recv(&x, 0, &h), 0);
+	assert_true(send_copied(0, WAIT, len));
+	for (unsigned i = 1; i <= WAIT; i++) {
+		assert_int_equal(fake_net_recv(&x, 0, &h), PACKET_COMPLETION);
+		assert_int_equal(h.transaction, i);
+	}
+	assert_true(
+	    send_copied(0, 9, len)); /* one whose pages are lent does not wait, nor who was before it */
+	assert_int_equal(fake_net_send(&x, 0, FAKE_DATA, message, len), GOOD);
+	fake_loop_pass(x.loop, 1000000);
+	assert_int_equal(fake_net_recv(&x, 0, &h), 0);
+}
+
 static void
 many_messages_in_one_send_section_are_many_frames(void **state)
 {
-	uint8_t m[NVSP_LEN] = { 107 };
 	struct packet_head h;
 	uint32_t at = 0;
 
@@ -164,11 +220,8 @@ many_messages_in_one_send_section_are_many_frames(void **state)
 		make_frame(false, 100 + i);
 		at += fake_packet(message + at, NULL, 0, frame, 100 + i);
 	}
-	gmem_write(x.f.mem, FAKE_SEND + 3 * 6144, message, at);
-	put_le32(m + 8, 3);
-	put_le32(m + 12, at);
-	assert_true(fake_send(&x.c[0], PACKET_INBAND, 1, 5, NULL, 0, m, sizeof(m)));
-	fake_net_run(&x);
+	assert_true(send_copied(3, 5, at));
+	fake_net_wait(&x);
 	assert_int_equal(fake_net_recv(&x, 0, &h), PACKET_COMPLETION);
 	assert_int_equal(h.transaction, 5);
 	assert_int_equal(get_le32(x.nvsp), 108);
@@ -423,36 +476,157 @@ what_is_told_of_checksums_is_what_was_asked_for(void **state)
 	}
 }
 
+static const struct {
+	uint8_t flags, gso;
+	uint16_t hdr, size, start, off, bufs;
+} long_one = { 1, 1, 54, 1460, 34, 16, 0 };
+
+/* Coalescing (RSC) on or off: a status. */
+static uint32_t
+coalesce(bool on)
+{
+	uint8_t params[28] = { 0x80, 3, 28 };
+
+	params[22] = params[23] = on ? 2 : 1;
+	return fake_set(&x, 0xfc01020c, params, sizeof(params));
+}
+
+static void
+nothing_arrives(void)
+{
+	assert_true(fake_net_inject(&x, 0, &long_one, frame, 30000));
+	fake_net_run(&x);
+	assert_int_equal(fake_net_recv(&x, 0, &(struct packet_head){ 0 }), 0);
+}
+
+/* One packet has come on that channel: `frames` of them, all like `frame`. */
+static void
+long_ones_are_whole(unsigned q, unsigned frames, uint32_t len)
+{
+	struct packet_head h;
+	uint32_t k = 0, value = 0;
+
+	assert_int_equal(fake_net_recv(&x, q, &h), PACKET_XFER_PAGES);
+	for (unsigned i = 0; i < frames; i++) {
+		assert_true(fake_record(fake_net_received(&x, k), 0, &value));
+		assert_int_equal(value & 1 << 3, 1 << 3);
+		assert_int_equal(fake_net_frame(&x, &k, got, sizeof(got)), len);
+		assert_memory_equal(got, frame, len);
+	}
+	assert_int_equal(k, x.ranges);
+	assert_true(fake_net_complete(&x, q, h.transaction));
+	assert_true(fake_net_run(&x));
+}
+
 static void
 long_frames_are_taken_only_by_a_guest_that_asks_for_them(void **state)
 {
-	enum { LEN = 54 + 30000 };
-	uint8_t params[28] = { 0x80, 3, 28 };
-	struct {
-		uint8_t flags, gso;
-		uint16_t hdr, size, start, off, bufs;
-	} v = { 1, 1, 54, 1460, 34, 16, 0 };
-	const uint8_t *p;
+	struct net_config c = fake_net_config;
 
 	(void)state;
-	up(2, MTU); /* all sections are the one queue's */
-	make_tcp4(true, LEN);
-	assert_true(fake_net_inject(&x, 0, &v, frame, LEN));
+	c.queues = 1;
+	begin(&c);
+	assert_true(fake_net_up(&x, 0x60001, MTU));
+	make_tcp4(true, 30000);
+	nothing_arrives();
+	assert_int_equal(coalesce(true), 0);
+	assert_true(fake_net_inject(&x, 0, &long_one, frame, 30000));
 	fake_net_run(&x);
-	assert_int_equal(fake_net_recv(&x, 0, &(struct packet_head){ 0 }), 0);
-	params[22] = params[23] = 2;
-	assert_int_equal(fake_set(&x, 0xfc01020c, params, sizeof(params)), 0);
-	assert_true(fake_net_inject(&x, 0, &v, frame, LEN));
-	p = receive_one(0);
-	assert_int_equal(get_le32(p + 12), LEN);
-	assert_memory_equal(p + 8 + get_le32(p + 8) + 54, frame + 54, LEN - 54);
-	assert_int_equal(checksum_record(p) & 1 << 3, 1 << 3);
+	long_ones_are_whole(0, 1, 30000);
 	arrives(100);
-	params[22] = params[23] = 1;
-	assert_int_equal(fake_set(&x, 0xfc01020c, params, sizeof(params)), 0);
-	assert_true(fake_net_inject(&x, 0, &v, frame, LEN));
+	make_tcp4(true, 30000);
+	assert_int_equal(coalesce(false), 0);
+	nothing_arrives();
+}
+
+static void
+coalescing_is_for_drivers_that_know_parts(void **state)
+{
+	uint8_t v[1024];
+	uint32_t len;
+
+	(void)state;
+	up(0x60000, MTU);
+	assert_int_equal(fake_query(&x, 0xfc01020d, v, &len), 0);
+	assert_int_equal(v[144] | v[145], 0);
+	assert_int_equal(coalesce(true), 0xc00000bb);
+	assert_int_equal(coalesce(false), 0);
+	teardown(state);
+	up(0x60001, MTU);
+	assert_int_equal(fake_query(&x, 0xfc01020d, v, &len), 0);
+	assert_int_equal(v[144] & v[145], 1);
+	assert_int_equal(coalesce(true), 0);
+	assert_int_equal(fake_query(&x, 0xfc01020b, v, &len), 0);
+}
+
+/* Of every length around where one more part begins, and at every length of a section; short ones between. */
+static void
+long_frames_lie_in_sections_of_any_length(void **state)
+{
+	static const uint32_t mtus[] = { 1500, 1280, 4000, 4100, 9000 };
+
+	for (size_t m = 0; m < sizeof(mtus) / sizeof(mtus[0]); m++) {
+		struct net_config c = fake_net_config;
+		uint32_t part;
+
+		c.queues = 1;
+		begin(&c);
+		x.backwards = true;
+		assert_true(fake_net_up(&x, 0x60001, mtus[m]));
+		assert_int_equal(coalesce(true), 0);
+		part = x.section - RECEIVE_AT - 36;
+		for (uint32_t parts = 1; parts * part < 65000; parts += 1 + parts / 3)
+			for (uint32_t len = parts * part - 1; len <= parts * part + 1; len++) {
+				make_tcp4(true, len);
+				assert_true(fake_net_inject(&x, 0, &long_one, frame, len));
+				fake_net_run(&x);
+				long_ones_are_whole(0, 1, len);
+				arrives(60 + parts);
+			}
+		if (m + 1 < sizeof(mtus) / sizeof(mtus[0]))
+			teardown(state);
+	}
+}
+
+static void
+long_frames_share_a_packet_and_are_not_torn(void **state)
+{
+	enum { LEN = 20000 }; /* three parts */
+	struct net_config c = fake_net_config;
+	struct packet_head h;
+	unsigned packets = 0, frames = 0;
+	uint64_t held[64];
+
+	(void)state;
+	c.queues = 1;
+	begin(&c);
+	assert_true(fake_net_up(&x, 0x60001, MTU));
+	assert_int_equal(coalesce(true), 0);
+	make_tcp4(true, LEN);
+	for (unsigned i = 0; i < 60; i++)
+		assert_true(fake_net_inject(&x, 0, &long_one, frame, LEN));
 	fake_net_run(&x);
-	assert_int_equal(fake_net_recv(&x, 0, &(struct packet_head){ 0 }), 0);
+	while (fake_net_recv(&x, 0, &h) == PACKET_XFER_PAGES) { /* the guest keeps them all */
+		assert_in_range(x.ranges, 1, 128);
+		for (uint32_t k = 0; k < x.ranges; frames++) {
+			assert_int_equal(fake_net_frame(&x, &k, got, sizeof(got)), LEN);
+			assert_memory_equal(got, frame, LEN);
+		}
+		held[packets++] = h.transaction;
+	}
+	assert_in_range(frames, 30, x.sections / 3);
+	assert_true(packets < frames);
+	while (packets) {
+		assert_true(fake_net_complete(&x, 0, held[--packets]));
+		fake_net_run(&x);
+		while (fake_net_recv(&x, 0, &h) == PACKET_XFER_PAGES) {
+			for (uint32_t k = 0; k < x.ranges; frames++)
+				assert_int_equal(fake_net_frame(&x, &k, got, sizeof(got)), LEN);
+			assert_true(fake_net_complete(&x, 0, h.transaction));
+			fake_net_run(&x);
+		}
+	}
+	assert_int_equal(frames, 60);
 }
 
 static void
@@ -881,64 +1055,30 @@ frames_go_where_the_guests_table_leads(void **state)
 		assert_in_range(seen[i], 100, 1900);
 }
 
-/* Page n of the receive buffer is its last but n. */
-static void
-lend_backwards(void)
-{
-	uint64_t pfn[FAKE_RECEIVE_PAGES];
-
-	for (uint64_t i = 0; i < FAKE_RECEIVE_PAGES; i++)
-		pfn[i] = FAKE_RECEIVE / GMEM_PAGE + FAKE_RECEIVE_PAGES - 1 - i;
-	assert_int_equal(fake_gpadl_pages(&x.f, x.c[0].relid, 50, pfn, FAKE_RECEIVE_PAGES, 0,
-			     FAKE_RECEIVE_PAGES * GMEM_PAGE),
-	    0);
-	assert_true(fake_nvsp_numbers(&x, 101, 50, FAKE_RECEIVE_ID, 0));
-	assert_int_equal(get_le32(x.nvsp + 4), 1);
-}
-
-static void
-read_backwards(uint32_t at, uint8_t *to, uint32_t len)
-{
-	for (uint32_t i = 0; i < len; i++, at++)
-		gmem_read(x.f.mem,
-		    FAKE_RECEIVE + (FAKE_RECEIVE_PAGES - 1 - at / GMEM_PAGE) * GMEM_PAGE + at % GMEM_PAGE,
-		    to + i, 1);
-}
-
 static void
 a_long_frame_moves_whole(void **state)
 {
 	enum { LEN = 30000 };
 	struct net_config c = fake_net_config;
-	uint8_t params[24] = { 0x80, 2, 24 }, table[2] = { 1, 1 };
-	const struct {
-		uint8_t flags, gso;
-		uint16_t hdr, size, start, off, bufs;
-	} v = { 1, 1, 54, 1460, 34, 16, 0 };
+	uint8_t table[2] = { 1, 1 };
 	struct packet_head h;
 
 	(void)state;
 	c.queues = 2;
 	begin(&c);
-	assert_true(fake_net_up(&x, 0x60001, MTU));
-	params[22] = params[23] = 2;
-	assert_int_equal(fake_set(&x, 0xfc01020c, params, sizeof(params)), 0);
+	x.backwards = true;
+	assert_true(fake_net_up(&x, 0x60001, 9000));
+	assert_int_equal(coalesce(true), 0);
 	assert_int_equal(fake_scale(&x, rss_key, table, 2, false), 0);
-	assert_true(fake_nvsp_numbers(&x, 103, FAKE_RECEIVE_ID, 0, 0));
-	lend_backwards();
 	assert_true(fake_net_subchannels(&x, 1));
 	fake_net_recv(&x, 0, &h);
 	for (unsigned i = 0; i < 20; i++) {
 		fake_flow(&x, frame, LEN, (uint16_t)i);
 		for (uint32_t k = 60; k < LEN; k++)
 			frame[k] = (uint8_t)(k >> 6 ^ i);
-		assert_true(fake_net_inject(&x, 0, &v, frame, LEN));
+		assert_true(fake_net_inject(&x, 0, &long_one, frame, LEN));
 		assert_true(fake_net_run(&x));
-		assert_int_equal(fake_net_recv(&x, 1, &h), PACKET_XFER_PAGES);
-		assert_int_equal(x.range[0].len, RECEIVE_AT + LEN);
-		read_backwards(x.range[0].at + RECEIVE_AT, got, LEN);
-		assert_memory_equal(got, frame, LEN);
-		assert_true(fake_net_complete(&x, 1, h.transaction));
+		long_ones_are_whole(1, 1, LEN);
 	}
 }
 
@@ -1098,6 +1238,7 @@ main(void)
 		unit(a_version_that_is_not_spoken_is_refused_and_the_next_is_taken),
 		unit(a_driver_without_send_buffer_and_with_small_receive_buffer_is_served),
 		unit(frames_of_9000_bytes_pass_where_the_network_carries_them),
+		unit(who_has_copied_a_packet_is_told_of_its_end_with_what_comes_next),
 		unit(many_messages_in_one_send_section_are_many_frames),
 		unit(a_partly_copied_packet_is_put_together),
 		unit(checksum_wishes_become_the_taps),
@@ -1107,6 +1248,9 @@ main(void)
 		unit(a_checksum_left_to_us_is_made_and_told),
 		unit(what_is_told_of_checksums_is_what_was_asked_for),
 		unit(long_frames_are_taken_only_by_a_guest_that_asks_for_them),
+		unit(coalescing_is_for_drivers_that_know_parts),
+		unit(long_frames_lie_in_sections_of_any_length),
+		unit(long_frames_share_a_packet_and_are_not_torn),
 		unit(tags_go_beside_the_frame_both_ways),
 		unit(capabilities_have_the_size_of_the_drivers_version),
 		unit(a_section_is_not_used_again_before_the_guest_gives_it_back),
